@@ -1,0 +1,46 @@
+import type { Record } from '../../protocol/record.ts'
+
+/** Which socket a link's messages leave by. */
+export type LinkSocket = 'localfe' | 'localbe' | 'cloudfe' | 'cloudbe'
+
+/** How the other end speaks; recognised by its first frames and fixed for the life of the link. */
+export type Dialect = 'native' | 'req' | 'ppp'
+
+/**
+ * One correspondent behind one socket, as the core addresses it. The core makes links and holds them; the caller that
+ * carries out sends may keep what it likes in `outbox` (a batch under way, a simulated wire).
+ */
+export class Link {
+  readonly socket: LinkSocket
+  /** The routing id (latin1) on a ROUTER; for cloudbe the alias that `connectPeer` was called with. */
+  readonly key: string
+  readonly dialect: Dialect
+  /** Stock REQ clients only: the frames between routing id and body, replayed in front of the reply. */
+  readonly envelope: readonly Uint8Array[]
+  /** The other end's epoch, 0 until known: goes into the header of every message, so that a restart is noticed. */
+  epoch = 0
+  /** The caller's own. */
+  outbox: unknown = undefined
+
+  constructor(
+    socket: LinkSocket,
+    key: string,
+    dialect: Dialect = 'native',
+    envelope: readonly Uint8Array[] = [],
+  ) {
+    this.socket = socket
+    this.key = key
+    this.dialect = dialect
+    this.envelope = envelope
+  }
+}
+
+/** Why a message that the core sent did not leave. */
+export type UndeliveredReason = 'unreachable' | 'full'
+
+/** A message that could not be sent, as the caller hands it back to the core. */
+export interface Undelivered {
+  readonly link: Link
+  readonly reason: UndeliveredReason
+  readonly records: readonly Record[]
+}
