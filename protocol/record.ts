@@ -297,6 +297,11 @@ export interface Message {
   /** The receiver's epoch as the sender knows it; 0 when it has not heard from it yet. */
   readonly to: number
   readonly records: readonly Record[]
+  /**
+   * Only where a decoder met some: tokens of REQUESTs in `records` whose body was over the receiver's limit. Their body
+   * was left out (it is empty here); they are to be answered with TOO_LARGE, not run.
+   */
+  readonly oversized?: readonly Token[]
 }
 
 export const EMPTY_BODY: Uint8Array = new Uint8Array(0)

@@ -1,0 +1,158 @@
+/**
+ * The dialects of programs that know nothing of us: REQ clients (Lazy Pirate, with and without `correlate`), plain REQ
+ * workers, and Paranoid Pirate workers (RFC 6). Frames are as a ROUTER sees them: `frames[0]` is the routing id.
+ */
+
+import type { DecodeError } from './decode-error.ts'
+import { DecodeReason, decodeError } from './decode-error.ts'
+import type { Token } from './record.ts'
+
+/** How a stock worker frames its messages. */
+export type StockDialect = 'req' | 'ppp'
+
+/** Most frames between the routing id and the body, with the empty one that ends them. A hop adds one. */
+export const ENVELOPE_MAX = 8
+
+const READY_OCTET = 0x01
+const HEARTBEAT_OCTET = 0x02
+const EMPTY = Buffer.alloc(0)
+
+/** What a Paranoid Pirate worker sends to sign in. */
+export const PPP_READY: Uint8Array = Buffer.of(READY_OCTET)
+/** What a Paranoid Pirate worker and its broker send each other when there is nothing to say. */
+export const PPP_HEARTBEAT: Uint8Array = Buffer.of(HEARTBEAT_OCTET)
+
+export interface StockRequest {
+  /** All between routing id and body, the empty frame that ends it included: goes in front of the reply as it is. */
+  readonly envelope: readonly Uint8Array[]
+  readonly body: Uint8Array
+}
+
+/** Splits what a REQ client sent to localfe: `[id] envelope… [∅] [body]`. */
+export function readStockRequest(frames: readonly Uint8Array[]): StockRequest | DecodeError {
+  const last = Math.min(ENVELOPE_MAX, frames.length - 1)
+  for (let i = 1; i <= last; i++) {
+    if (frames[i]?.length !== 0) continue
+    const body = frames[i + 1]
+    if (body === undefined || frames.length !== i + 2) return decodeError(DecodeReason.Parts)
+    return { envelope: frames.slice(1, i + 1), body }
+  }
+  return decodeError(DecodeReason.Envelope)
+}
+
+/** The answer to a stock client. */
+export function writeStockReply(
+  routingId: Uint8Array,
+  envelope: readonly Uint8Array[],
+  body: Uint8Array,
+): Uint8Array[] {
+  return [routingId, ...envelope, body]
+}
+
+export type StockWorkerMessage =
+  | { readonly type: 'ready'; readonly dialect: StockDialect }
+  | { readonly type: 'heartbeat'; readonly dialect: 'ppp' }
+  | {
+      readonly type: 'reply'
+      readonly dialect: StockDialect
+      readonly token: Token
+      readonly body: Uint8Array
+    }
+
+const READY_REQ: StockWorkerMessage = Object.freeze({ type: 'ready', dialect: 'req' })
+const READY_PPP: StockWorkerMessage = Object.freeze({ type: 'ready', dialect: 'ppp' })
+const HEARTBEAT_PPP: StockWorkerMessage = Object.freeze({ type: 'heartbeat', dialect: 'ppp' })
+
+/**
+ * Reads what a stock worker sent to localbe. The dialects tell themselves apart by the frame after the routing id: REQ
+ * sockets put an empty one there, Paranoid Pirate workers (DEALER) never do.
+ *
+ *     PPP   [id][0x01]   [id][0x02]   [id][token][∅][body]
+ *     REQ   [id][∅]["READY"]   [id][∅][0x01]   [id][∅][token][∅][body]
+ */
+export function readStockWorker(frames: readonly Uint8Array[]): StockWorkerMessage | DecodeError {
+  const second = frames[1]
+  if (second === undefined) return decodeError(DecodeReason.Parts)
+  if (second.length === 0) {
+    const third = frames[2]
+    if (third === undefined) return decodeError(DecodeReason.Parts)
+    if (frames.length === 3) {
+      return isOctet(third, READY_OCTET) || isReadyText(third) ? READY_REQ : decodeError(DecodeReason.Command)
+    }
+    return readStockResult('req', frames, 2)
+  }
+  if (frames.length === 2) {
+    if (isOctet(second, READY_OCTET)) return READY_PPP
+    if (isOctet(second, HEARTBEAT_OCTET)) return HEARTBEAT_PPP
+    return decodeError(DecodeReason.Command)
+  }
+  return readStockResult('ppp', frames, 1)
+}
+
+/** `[token][∅][body]` from frame `at` on, and nothing after it. */
+function readStockResult(
+  dialect: StockDialect,
+  frames: readonly Uint8Array[],
+  at: number,
+): StockWorkerMessage | DecodeError {
+  const text = frames[at]
+  const body = frames[at + 2]
+  if (text === undefined || body === undefined || frames[at + 1]?.length !== 0 || frames.length !== at + 3) {
+    return decodeError(DecodeReason.Parts)
+  }
+  const token = readTokenText(text)
+  return token < 0 ? decodeError(DecodeReason.Token) : { type: 'reply', dialect, token, body }
+}
+
+/** A task for a stock worker. */
+export function writeStockRequest(
+  dialect: StockDialect,
+  routingId: Uint8Array,
+  token: Token,
+  body: Uint8Array,
+): Uint8Array[] {
+  const text = writeTokenText(token)
+  return dialect === 'req' ? [routingId, EMPTY, text, EMPTY, body] : [routingId, text, EMPTY, body]
+}
+
+/** A heartbeat for a Paranoid Pirate worker. A REQ worker must never get one: it would take it for a task. */
+export function writeStockHeartbeat(routingId: Uint8Array): Uint8Array[] {
+  return [routingId, PPP_HEARTBEAT]
+}
+
+/** 14 hex digits hold the 53 bits of a token. */
+const TOKEN_TEXT_SIZE = 14
+
+/** A token as a stock worker gets and echoes it: printable, since some workers print it, and of fixed width. */
+function writeTokenText(token: Token): Uint8Array {
+  return Buffer.from(token.toString(16).padStart(TOKEN_TEXT_SIZE, '0'), 'latin1')
+}
+
+/** -1 for anything but the very text that `writeTokenText` gives for some token. */
+function readTokenText(text: Uint8Array): Token {
+  if (text.length !== TOKEN_TEXT_SIZE) return -1
+  let token = 0
+  for (const octet of text) {
+    let digit: number
+    if (octet >= 0x30 && octet <= 0x39) digit = octet - 0x30
+    else if (octet >= 0x61 && octet <= 0x66) digit = octet - 0x57
+    else return -1
+    token = token * 16 + digit
+  }
+  return token <= Number.MAX_SAFE_INTEGER ? token : -1
+}
+
+function isOctet(frame: Uint8Array, octet: number): boolean {
+  return frame.length === 1 && frame[0] === octet
+}
+
+function isReadyText(frame: Uint8Array): boolean {
+  return (
+    frame.length === 5 &&
+    frame[0] === 0x52 &&
+    frame[1] === 0x45 &&
+    frame[2] === 0x41 &&
+    frame[3] === 0x44 &&
+    frame[4] === 0x59
+  )
+}
