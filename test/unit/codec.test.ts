@@ -268,6 +268,7 @@ describe('the encoder', () => {
     const announced = encoder.size
     const octets = encoder.finish().reduce((sum, frame) => sum + frame.length, 0)
     expect(announced).toBe(octets)
+    expect([encoder.size, encoder.count]).toEqual([12, 0])
     encoder.begin(1, 2)
     expect([encoder.size, encoder.count]).toEqual([12, 0])
     expect(encoder.finish()).toHaveLength(1)
