@@ -8,8 +8,16 @@ export class Counters {
   readonly tasksSettled = new Map<string, number>()
   tasksCompletedLocal = 0
   tasksCompletedByPeers = 0
+  tasksCompletedForPeers = 0
   /** Started again after a failure, by its cause. */
-  readonly redispatched = { workerLost: 0, peerLost: 0, silent: 0, inventory: 0, undelivered: 0, handedBack: 0 }
+  readonly redispatched = {
+    workerLost: 0,
+    peerLost: 0,
+    silent: 0,
+    inventory: 0,
+    undelivered: 0,
+    handedBack: 0,
+  }
   /** Redispatches that had to wait for the retry budget. */
   redispatchDeferred = 0
   /** Tasks of peers that we turned away, and tasks of ours that peers turned away. */

@@ -1,6 +1,13 @@
 /** Changes of state worth a line in the log: never one a task. */
 export type BrokerEvent =
-  | { type: 'worker-ready'; worker: string; key: string; dialect: string; slots: number; services: readonly string[] }
+  | {
+      type: 'worker-ready'
+      worker: string
+      key: string
+      dialect: string
+      slots: number
+      services: readonly string[]
+    }
   | { type: 'worker-lost'; worker: string; key: string; reason: string; tasksTakenBack: number }
   | { type: 'worker-left'; worker: string; key: string; reason: string }
   | { type: 'peer-joining'; address: string; how: 'configured' | 'admin' | 'gossip' | 'hello' }

@@ -1,0 +1,383 @@
+import type { Machine } from '../../protocol/machine.ts'
+import {
+  type Hello,
+  Kind,
+  type Message,
+  type ReceivedFrom,
+  type Record,
+  Role,
+  type ServiceCapacity,
+  type Token,
+  VERSION_MAJOR,
+  VERSION_MINOR,
+} from '../../protocol/record.ts'
+import { Assignment } from './assignment.ts'
+import { Clients } from './clients.ts'
+import type { CoreConfig } from './config.ts'
+import type { Context } from './context.ts'
+import { Counters } from './counters.ts'
+import { Guest } from './guest.ts'
+import { Guests } from './guests.ts'
+import { Timings } from './histogram.ts'
+import { type Dialect, Link, type LinkSocket, type UndeliveredReason } from './link.ts'
+import { Peer } from './peer.ts'
+import { Peers } from './peers.ts'
+import type { BrokerPort } from './port.ts'
+import { Scheduler } from './scheduler.ts'
+import { Task } from './task.ts'
+import { type Timed, TimingWheel } from './timing-wheel.ts'
+import { Worker } from './worker.ts'
+import { printable, Workers } from './workers.ts'
+
+/**
+ * The broker: messages from its sockets in, by the sockets' names, and the time with them; effects out through the port.
+ *
+ * The caller must
+ * 1. call `timeout` no later than `nextTimeout()` says;
+ * 2. carry out what comes out of the port in order, and hand back what could not be sent with `undelivered`;
+ * 3. never call in from within the port.
+ */
+export class Broker implements Machine {
+  readonly counters = new Counters()
+  readonly timings = new Timings()
+  readonly scheduler: Scheduler
+  readonly clients: Clients
+  readonly workers: Workers
+  readonly guests: Guests
+  readonly peers: Peers
+  readonly config: CoreConfig
+  readonly epoch: number
+  readonly startedAt: number
+
+  readonly #port: BrokerPort
+  readonly #wheel: TimingWheel
+  readonly #due: Timed[] = []
+  #stateSeq = 0
+  #publishedAt = Number.NEGATIVE_INFINITY
+  #workersBeatAt: number
+  #peersBeatAt: number
+  #deferredAt = Number.POSITIVE_INFINITY
+  /** Workers' connections have broken: time to ask who is still there. */
+  #probeAt = Number.POSITIVE_INFINITY
+  #drainBy = Number.POSITIVE_INFINITY
+  #left = false
+
+  /**
+   * @param epoch random, 1 to 2^32 - 1, drawn anew at each start
+   * @param random uniform in [0, 1); the core has no randomness of its own
+   */
+  constructor(config: CoreConfig, port: BrokerPort, epoch: number, random: () => number, now: number) {
+    this.config = config
+    this.epoch = epoch
+    this.startedAt = now
+    this.#port = port
+    this.#wheel = new TimingWheel(now)
+    this.scheduler = new Scheduler(config, port, this.#wheel, this.counters, this.timings, random, now)
+    const context: Context = {
+      config,
+      epoch,
+      port,
+      counters: this.counters,
+      wheel: this.#wheel,
+      scheduler: this.scheduler,
+      hello: (to) => this.#hello(to),
+    }
+    this.clients = new Clients(context)
+    this.workers = new Workers(context)
+    this.peers = new Peers(context)
+    this.guests = new Guests(context, (hello, at) => this.peers.met(hello, at))
+    this.#workersBeatAt = now + config.workerHeartbeatIntervalMs
+    this.#peersBeatAt = now + config.stateIntervalMs
+  }
+
+  get draining(): boolean {
+    return this.scheduler.draining
+  }
+
+  // ---------------------------------------------------------------- what arrives
+
+  localfe(key: string, message: Message, now: number): void {
+    this.clients.receive(key, message, now)
+    this.#settle(now)
+  }
+
+  localbe(key: string, message: Message, now: number): void {
+    this.workers.receive(key, message, now)
+    this.#settle(now)
+  }
+
+  cloudfe(key: string, message: Message, now: number): void {
+    this.guests.receive(key, message, now)
+    this.#settle(now)
+  }
+
+  cloudbe(key: string, message: Message, now: number): void {
+    this.peers.receive(key, message, now)
+    this.#settle(now)
+  }
+
+  statefe(message: Message, now: number): void {
+    for (const record of message.records) {
+      if (record.kind === Kind.State) this.peers.state(record, now)
+      else this.counters.drop('out_of_place')
+    }
+    this.#settle(now)
+  }
+
+  /** @param id for the logs and for native workers, which every task's id must reach: random, made by the caller */
+  stockRequest(
+    key: string,
+    envelope: readonly Uint8Array[],
+    id: string,
+    body: Uint8Array,
+    now: number,
+  ): void {
+    this.clients.stockRequest(key, envelope, id, body, now)
+    this.#settle(now)
+  }
+
+  stockReady(key: string, dialect: Dialect, now: number): void {
+    this.workers.stockReady(key, dialect, now)
+    this.#settle(now)
+  }
+
+  stockHeartbeat(key: string, now: number): void {
+    this.workers.stockHeartbeat(key, now)
+    this.#settle(now)
+  }
+
+  stockReply(key: string, dialect: Dialect, token: Token, body: Uint8Array, now: number): void {
+    this.workers.stockReply(key, dialect, token, body, now)
+    this.#settle(now)
+  }
+
+  /** Somebody speaks another major version: it is told in words that all versions understand, and so is the log. */
+  foreignVersion(socket: LinkSocket, key: string, major: number): void {
+    const message = `${this.config.name} speaks protocol version ${VERSION_MAJOR}, you speak ${major}; upgrade the older one`
+    this.#port.send(new Link(socket, key), { kind: Kind.Refuse, reason: 'version', message })
+    this.counters.drop('version')
+    const event = { key: printable(key), reason: 'version', message }
+    if (socket === 'localfe') this.#port.event({ type: 'client-refused', ...event })
+    else if (socket === 'localbe') this.#port.event({ type: 'worker-refused', ...event })
+    else
+      this.#port.event({
+        type: 'peer-refused',
+        peer: event.key,
+        address: event.key,
+        reason: 'version',
+        message,
+      })
+  }
+
+  /** What the caller was given to send and could not. Workers' and peers' tasks are taken back; answers are kept for
+   *  whoever asks again. */
+  undelivered(link: Link, records: readonly Record[], reason: UndeliveredReason, now: number): void {
+    switch (link.socket) {
+      case 'localbe': {
+        const worker = this.workers.byKey.get(link.key)
+        if (worker !== undefined && worker.link === link)
+          this.workers.undelivered(worker, records, reason, now)
+        break
+      }
+      case 'cloudbe':
+        this.peers.undelivered(link.key, records, reason, now)
+        break
+      default:
+        for (const { kind } of records) {
+          if (kind === Kind.Reply || kind === Kind.Reject) this.counters.repliesUndeliverable++
+        }
+    }
+    this.#settle(now)
+  }
+
+  /** The connection behind a cloudbe link broke. */
+  peerDisconnected(key: string, now: number): void {
+    this.peers.disconnected(key, now)
+    this.#settle(now)
+  }
+
+  /** Some worker's connection broke, nobody knows whose: sending to all of them tells. A moment later, when the socket has
+   *  let go of it. */
+  workerDisconnected(now: number): void {
+    if (this.#probeAt === Number.POSITIVE_INFINITY) this.#probeAt = now + 5
+  }
+
+  // ---------------------------------------------------------------- what the operator wants
+
+  addPeer(address: string, now: number): boolean {
+    const added = this.peers.add(address, 'admin', now)
+    this.#settle(now)
+    return added
+  }
+
+  removePeer(nameOrAddress: string, now: number): boolean {
+    const removed = this.peers.remove(nameOrAddress, now)
+    this.#settle(now)
+    return removed
+  }
+
+  setPeers(addresses: readonly string[], now: number): void {
+    this.peers.setConfigured(addresses, now)
+    this.#settle(now)
+  }
+
+  /** Take nothing new, finish what is under way, hand what waits to peers, and leave: at once when that is done, at the
+   *  latest after `deadlineMs`. Asked again, a shorter deadline counts. */
+  drain(deadlineMs: number, now: number): void {
+    this.#drainBy = Math.min(this.#drainBy, now + deadlineMs)
+    if (!this.scheduler.draining) {
+      this.scheduler.draining = true
+      this.scheduler.capacityChanged = true
+      const { queued, running } = this.scheduler
+      this.#port.event({ type: 'draining', deadlineMs, queued, inFlight: running })
+      this.#publish(now)
+    }
+    this.#settle(now)
+  }
+
+  // ---------------------------------------------------------------- time
+
+  timeout(now: number): void {
+    if (this.#left) return
+    const due = this.#due
+    this.#wheel.advance(now, due)
+    for (const timed of due) {
+      if (timed instanceof Task) {
+        if (!timed.settled) this.scheduler.expire(timed, now)
+      } else if (timed instanceof Assignment) {
+        if (timed.executor instanceof Worker) this.workers.checkSilent(timed, timed.executor, now)
+      } else if (timed instanceof Worker) this.workers.check(timed, now)
+      else if (timed instanceof Peer) this.peers.check(timed, now)
+      else if (timed instanceof Guest) this.guests.check(timed, now)
+    }
+    due.length = 0
+    if (now >= this.#workersBeatAt || now >= this.#probeAt) {
+      this.#probeAt = Number.POSITIVE_INFINITY
+      if (now >= this.#workersBeatAt) this.#workersBeatAt = now + this.config.workerHeartbeatIntervalMs
+      this.workers.beat()
+    }
+    if (now >= this.#peersBeatAt) {
+      this.#peersBeatAt = now + this.config.stateIntervalMs
+      this.peers.beat(now)
+      this.scheduler.ledger.expire(now)
+    }
+    if (now >= this.#deferredAt) this.#deferredAt = this.scheduler.releaseDeferred(now)
+    this.#settle(now)
+  }
+
+  nextTimeout(): number {
+    if (this.#left) return Number.POSITIVE_INFINITY
+    const state =
+      this.#publishedAt +
+      (this.scheduler.capacityChanged ? this.config.stateCoalesceMs : this.config.stateIntervalMs)
+    return Math.min(
+      this.#wheel.next(),
+      this.#workersBeatAt,
+      this.#peersBeatAt,
+      this.#deferredAt,
+      this.#probeAt,
+      this.#drainBy,
+      state,
+    )
+  }
+
+  /** What every input may have brought about: capacity to publish, a failed task to defer, the end of draining. */
+  #settle(now: number): void {
+    if (this.#left) return
+    const sincePublished = now - this.#publishedAt
+    if (sincePublished >= this.config.stateIntervalMs) this.#publish(now)
+    else if (this.scheduler.capacityChanged && sincePublished >= this.config.stateCoalesceMs) {
+      if (this.#capacityDiffers()) this.#publish(now)
+      else this.scheduler.capacityChanged = false
+    }
+    if (this.#deferredAt === Number.POSITIVE_INFINITY && this.scheduler.deferred > 0) {
+      this.#deferredAt = this.scheduler.releaseDeferred(now)
+    }
+    if (this.scheduler.draining && (this.scheduler.unsettled === 0 || now >= this.#drainBy)) this.#leave(now)
+  }
+
+  // ---------------------------------------------------------------- state
+
+  #capacityDiffers(): boolean {
+    for (const service of this.scheduler.services.byName.values()) {
+      if (service.free !== service.publishedFree || service.slots !== service.publishedSlots) return true
+    }
+    for (const guest of this.guests.byName.values()) if (guest.received !== guest.published) return true
+    return false
+  }
+
+  #publish(now: number): void {
+    const { scheduler, config } = this
+    this.#publishedAt = now
+    scheduler.capacityChanged = false
+    const services: ServiceCapacity[] = []
+    for (const service of scheduler.services.byName.values()) {
+      service.publishedFree = service.free
+      service.publishedSlots = service.slots
+      if (service.slots === 0) continue
+      services.push({
+        service: service.name,
+        free: scheduler.draining ? 0 : service.free,
+        total: service.slots,
+        queued: service.queue.length,
+      })
+    }
+    const received: ReceivedFrom[] = []
+    for (const guest of this.guests.byName.values()) {
+      if (guest.received !== guest.published) {
+        guest.published = guest.received
+        // A state may be lost on its way: the count is repeated for a while after it has last changed.
+        guest.publishUntil = now + 2 * config.stateTtlMs
+      }
+      if (now <= guest.publishUntil)
+        received.push({ peer: guest.name, epoch: guest.link.epoch, count: guest.received })
+    }
+    this.#port.publish({
+      kind: Kind.State,
+      name: config.name,
+      epoch: this.epoch,
+      seq: this.#stateSeq++,
+      draining: scheduler.draining,
+      inFlight: scheduler.running,
+      queueDepth: scheduler.queued,
+      cloudfe: config.cloudfeAdvertised,
+      services,
+      received,
+    })
+  }
+
+  #hello(to: 'local' | 'peer'): Hello {
+    const { config } = this
+    const peer = to === 'peer'
+    return {
+      kind: Kind.Hello,
+      role: Role.Broker,
+      name: config.name,
+      epoch: this.epoch,
+      major: VERSION_MAJOR,
+      minor: VERSION_MINOR,
+      heartbeatIntervalMs: peer ? config.stateIntervalMs : config.workerHeartbeatIntervalMs,
+      bodyMax: config.bodyMax,
+      cloudfe: peer ? config.cloudfeAdvertised : '',
+      statebe: peer ? config.statebeAdvertised : '',
+      peers: peer ? this.peers.upAddresses() : [],
+    }
+  }
+
+  // ---------------------------------------------------------------- leaving
+
+  #leave(now: number): void {
+    const leftUndone = this.scheduler.failAll(now)
+    const goodbye = { kind: Kind.Disconnect, reason: `${this.config.name} leaves` } as const
+    for (const { link } of this.workers.byKey.values()) {
+      if (link.dialect === 'native') this.#port.send(link, goodbye)
+    }
+    for (const { link } of this.guests.byName.values()) this.#port.send(link, goodbye)
+    for (const { link, phase } of this.peers.byName.values())
+      if (phase === 'up') this.#port.send(link, goodbye)
+    this.#publish(now)
+    this.#left = true
+    this.#port.event({ type: 'drained', leftUndone })
+    this.#port.drained()
+  }
+}

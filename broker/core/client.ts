@@ -1,0 +1,30 @@
+import type { Token } from '../../protocol/record.ts'
+import type { Link } from './link.ts'
+import type { Task } from './task.ts'
+
+/**
+ * A client with tasks here. It stands in the registry for as long as it has any, so that one that comes and goes leaves
+ * nothing behind.
+ */
+export class Client {
+  readonly link: Link
+  /** By the token the client gave them. */
+  readonly tasks = new Map<Token, Task>()
+  readonly #registry: Map<string, Client> | null
+
+  /** @param registry null for a stock client, which is known only through its one task */
+  constructor(link: Link, registry: Map<string, Client> | null) {
+    this.link = link
+    this.#registry = registry
+  }
+
+  add(task: Task): void {
+    if (this.tasks.size === 0) this.#registry?.set(this.link.key, this)
+    this.tasks.set(task.token, task)
+  }
+
+  remove(task: Task): void {
+    this.tasks.delete(task.token)
+    if (this.tasks.size === 0) this.#registry?.delete(this.link.key)
+  }
+}

@@ -1,0 +1,201 @@
+import { ErrorCode } from '../../protocol/error-code.ts'
+import {
+  EMPTY_BODY,
+  Kind,
+  type Message,
+  PRIORITY_DEFAULT,
+  type Reply,
+  type Request,
+  type Token,
+  VERSION_MAJOR,
+} from '../../protocol/record.ts'
+import { Client } from './client.ts'
+import type { Context } from './context.ts'
+import { Link } from './link.ts'
+import { draining, type Failure } from './scheduler.ts'
+import { Task } from './task.ts'
+import { Answered } from './task-ledger.ts'
+
+/** localfe: tasks in, answers out. Knows only clients that have tasks here. */
+export class Clients {
+  readonly #context: Context
+  readonly #byKey = new Map<string, Client>()
+
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  get size(): number {
+    return this.#byKey.size
+  }
+
+  receive(key: string, message: Message, now: number): void {
+    const { port, counters, epoch } = this.#context
+    const client = this.#byKey.get(key) ?? new Client(new Link('localfe', key), this.#byKey)
+    client.link.epoch = message.from
+    if (message.to !== 0 && message.to !== epoch) {
+      // Meant for an earlier life of this broker: our HELLO tells the client, and it sends again what it still wants.
+      counters.drop('stale_epoch')
+      port.send(client.link, this.#context.hello('local'))
+      return
+    }
+    for (const record of message.records) {
+      switch (record.kind) {
+        case Kind.Request:
+          this.#request(client, record, message.oversized, now)
+          break
+        case Kind.Hello:
+          if (record.major === VERSION_MAJOR) port.send(client.link, this.#context.hello('local'))
+          break
+        case Kind.Heartbeat:
+          if (record.ask) port.send(client.link, { kind: Kind.Heartbeat, ask: false, sent: 0 })
+          break
+        case Kind.Credit: {
+          const task = client.tasks.get(record.token)
+          if (task !== undefined) this.#context.scheduler.credit(task, record.upTo)
+          break
+        }
+        case Kind.Cancel: {
+          const task = client.tasks.get(record.token)
+          if (task !== undefined) this.#context.scheduler.cancel(task)
+          break
+        }
+        case Kind.Disconnect:
+          for (const task of client.tasks.values()) this.#context.scheduler.cancel(task)
+          break
+        default:
+          counters.drop('out_of_place')
+      }
+    }
+  }
+
+  /** A stock client's task: it can say nothing of itself but its body. */
+  stockRequest(
+    key: string,
+    envelope: readonly Uint8Array[],
+    id: string,
+    body: Uint8Array,
+    now: number,
+  ): void {
+    const { config, counters, scheduler } = this.#context
+    counters.tasksReceived.stock++
+    const client = new Client(new Link('localfe', key, 'req', envelope), null)
+    const token = 0
+    if (body.byteLength > config.bodyMax) {
+      this.#refuse(client, token, tooLarge(config.bodyMax))
+      return
+    }
+    if (scheduler.draining) {
+      this.#refuse(client, token, draining(config.name))
+      return
+    }
+    const service = scheduler.services.open('')
+    if (service === null) {
+      this.#refuse(client, token, tooManyServices())
+      return
+    }
+    const fields = { priority: PRIORITY_DEFAULT, flags: 0, traceparent: '', body, creditUpTo: 0, token }
+    const task = new Task(id, service, fields, client, null, now, now + config.stockTaskTimeMs)
+    client.add(task)
+    scheduler.submit(task, now)
+  }
+
+  #request(client: Client, request: Request, oversized: readonly Token[] | undefined, now: number): void {
+    const { config, counters, scheduler, port } = this.#context
+    const known = scheduler.ledger.find(request.id)
+    if (known instanceof Answered) {
+      counters.answeredAgain++
+      port.send(client.link, { ...known.reply, token: request.token })
+      return
+    }
+    if (known !== undefined) {
+      this.#attach(known, client, request, now)
+      return
+    }
+    counters.tasksReceived.client++
+    if (client.tasks.has(request.token)) {
+      // Another task under a token that is taken: the answers could not be told apart.
+      counters.drop('token_taken')
+      return
+    }
+    if (oversized?.includes(request.token)) {
+      this.#refuse(client, request.token, tooLarge(config.bodyMax))
+      return
+    }
+    if (scheduler.draining) {
+      this.#refuse(client, request.token, draining(config.name))
+      return
+    }
+    const service = scheduler.services.open(request.service)
+    if (service === null) {
+      this.#refuse(client, request.token, tooManyServices())
+      return
+    }
+    const task = new Task(request.id, service, request, client, null, now, now + request.timeLeftMs)
+    client.add(task)
+    scheduler.ledger.add(task)
+    scheduler.submit(task, now)
+  }
+
+  /** The client sent a task again that is still here: it waits for the one under way, and nothing runs twice. */
+  #attach(task: Task, client: Client, request: Request, now: number): void {
+    const { counters, scheduler, port, wheel } = this.#context
+    counters.attached++
+    if (task.client !== client || task.token !== request.token) {
+      const other = client.tasks.get(request.token)
+      if (other !== undefined && other !== task) {
+        counters.drop('token_taken')
+        return
+      }
+      task.client?.remove(task)
+      task.client = client
+      task.token = request.token
+      client.add(task)
+    }
+    if (now + request.timeLeftMs > task.deadline) {
+      task.deadline = now + request.timeLeftMs
+      wheel.set(task, task.deadline)
+    }
+    scheduler.credit(task, request.creditUpTo)
+    port.send(client.link, { kind: Kind.Pending, token: request.token, running: task.current !== null })
+  }
+
+  #refuse(client: Client, token: Token, why: Failure): void {
+    const { counters, port, config } = this.#context
+    counters.settled(why.code)
+    const reply: Reply = {
+      kind: Kind.Reply,
+      token,
+      code: why.code,
+      retryable: why.retryable,
+      retryAfterMs: why.retryAfterMs,
+      attempts: 0,
+      queuedUs: 0,
+      runUs: 0,
+      partials: 0,
+      cluster: config.name,
+      worker: '',
+      message: why.message,
+      body: EMPTY_BODY,
+    }
+    port.send(client.link, reply)
+  }
+}
+
+function tooLarge(bodyMax: number): Failure {
+  return {
+    code: ErrorCode.TooLarge,
+    retryable: false,
+    retryAfterMs: 0,
+    message: `the body is larger than the ${bodyMax} octets this broker takes; pass a reference to it, or raise bodyMax on all brokers`,
+  }
+}
+
+function tooManyServices(): Failure {
+  return {
+    code: ErrorCode.Busy,
+    retryable: true,
+    retryAfterMs: 1000,
+    message: 'this broker knows as many services as it may; use fewer names, or raise servicesMax',
+  }
+}

@@ -1,0 +1,19 @@
+import type { Hello } from '../../protocol/record.ts'
+import type { CoreConfig } from './config.ts'
+import type { Counters } from './counters.ts'
+import type { BrokerPort } from './port.ts'
+import type { Scheduler } from './scheduler.ts'
+import type { TimingWheel } from './timing-wheel.ts'
+
+/** What the broker's parts share. */
+export interface Context {
+  readonly config: CoreConfig
+  /** Of this life of the broker. */
+  readonly epoch: number
+  readonly port: BrokerPort
+  readonly counters: Counters
+  readonly wheel: TimingWheel
+  readonly scheduler: Scheduler
+  /** Our HELLO, as of now: peers learn our addresses and our peers, clients and workers do not. */
+  hello(to: 'local' | 'peer'): Hello
+}

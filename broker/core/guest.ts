@@ -1,0 +1,28 @@
+import type { Token } from '../../protocol/record.ts'
+import type { Link } from './link.ts'
+import type { Task } from './task.ts'
+import { Timed } from './timing-wheel.ts'
+
+/** A peer as a customer: it sends us its tasks over cloudfe. In the wheel it waits for the end of its silence. */
+export class Guest extends Timed {
+  readonly name: string
+  readonly link: Link
+  /** Its tasks that run here, by the token it gave them. */
+  readonly tasks = new Map<Token, Task>()
+  /** REQUESTs received from this epoch of it. */
+  received = 0
+  /** Final answers sent to it. */
+  answered = 0
+  heardAt: number
+  /** `received` as last published, so that an idle guest does not fill every state. */
+  published = -1
+  /** Until when its count is repeated in every state: a lost publication must not leave it guessing. */
+  publishUntil = 0
+
+  constructor(name: string, link: Link, now: number) {
+    super()
+    this.name = name
+    this.link = link
+    this.heardAt = now
+  }
+}

@@ -1,0 +1,194 @@
+import { ErrorCode } from '../../protocol/error-code.ts'
+import {
+  EMPTY_BODY,
+  type Hello,
+  Kind,
+  type Message,
+  RejectReason,
+  type Request,
+  Role,
+  type Token,
+  VERSION_MAJOR,
+} from '../../protocol/record.ts'
+import type { Context } from './context.ts'
+import { Guest } from './guest.ts'
+import { Link } from './link.ts'
+import { Task } from './task.ts'
+
+/** cloudfe: peers that send us their tasks. What comes from a peer runs here at once or goes back; it is never sent on. */
+export class Guests {
+  readonly byName = new Map<string, Guest>()
+  readonly #context: Context
+  /** Somebody we may not know yet says hello and gives its address. */
+  readonly #met: (hello: Hello, now: number) => void
+
+  constructor(context: Context, met: (hello: Hello, now: number) => void) {
+    this.#context = context
+    this.#met = met
+  }
+
+  /** @param key the peer's name: brokers connect to each other under their names */
+  receive(key: string, message: Message, now: number): void {
+    const { config, counters, epoch, port } = this.#context
+    let guest = this.byName.get(key)
+    if (message.to !== epoch && !(message.to === 0 && message.records[0]?.kind === Kind.Hello)) {
+      // Meant for an earlier life of this broker, or said before hello: our HELLO sets the sender right.
+      counters.drop(message.to === 0 ? 'no_hello' : 'stale_epoch')
+      this.#greet(guest?.link ?? new Link('cloudfe', key), message.from)
+      return
+    }
+    if (guest !== undefined && guest.link.epoch !== message.from) {
+      this.lose(guest)
+      guest = undefined
+    }
+    if (guest === undefined) {
+      if (this.byName.size >= config.peersMax) {
+        counters.drop('peers_max')
+        return
+      }
+      const link = new Link('cloudfe', key)
+      link.epoch = message.from
+      guest = new Guest(key, link, now)
+      this.byName.set(key, guest)
+      this.#context.wheel.set(guest, now + config.stateTtlMs)
+    }
+    guest.heardAt = now
+    for (const record of message.records) {
+      switch (record.kind) {
+        case Kind.Request:
+          this.#request(guest, record, message.oversized, now)
+          break
+        case Kind.Heartbeat:
+          if (record.sent > guest.received) this.#inventory(guest, record.sent)
+          if (record.ask) port.send(guest.link, { kind: Kind.Heartbeat, ask: false, sent: guest.answered })
+          break
+        case Kind.Audit:
+          this.#inventory(guest, record.sent)
+          break
+        case Kind.Credit: {
+          const task = guest.tasks.get(record.token)
+          if (task !== undefined) this.#context.scheduler.credit(task, record.upTo)
+          break
+        }
+        case Kind.Cancel: {
+          const task = guest.tasks.get(record.token)
+          if (task !== undefined) this.#context.scheduler.cancel(task)
+          break
+        }
+        case Kind.Hello:
+          if (!this.#welcome(guest, record, now)) return
+          break
+        case Kind.Disconnect:
+          this.lose(guest)
+          return
+        case Kind.Refuse:
+          port.event({ type: 'refused-by', who: guest.name, reason: record.reason, message: record.message })
+          break
+        default:
+          counters.drop('out_of_place')
+      }
+    }
+  }
+
+  #welcome(guest: Guest, hello: Hello, now: number): boolean {
+    const { config, port, epoch } = this.#context
+    const foreign = hello.role !== Role.Broker || hello.major !== VERSION_MAJOR
+    const impostor = hello.name === config.name && guest.link.epoch !== epoch
+    if (foreign || impostor || hello.name !== guest.name) {
+      const reason = foreign ? 'role' : impostor ? 'name-taken' : 'name'
+      const message = foreign
+        ? `cloudfe takes brokers of protocol version ${VERSION_MAJOR}; clients belong at localfe, workers at localbe`
+        : impostor
+          ? `another broker is called ${config.name}; give each cluster a name of its own`
+          : 'a broker must connect under its own name as routing id'
+      port.send(guest.link, { kind: Kind.Refuse, reason, message })
+      port.event({ type: 'peer-refused', peer: hello.name, address: hello.cloudfe, reason, message })
+      this.lose(guest)
+      return false
+    }
+    port.send(guest.link, this.#context.hello('peer'))
+    this.#met(hello, now)
+    return true
+  }
+
+  #greet(link: Link, from: number): void {
+    link.epoch = from
+    this.#context.port.send(link, this.#context.hello('peer'))
+  }
+
+  #request(guest: Guest, request: Request, oversized: readonly Token[] | undefined, now: number): void {
+    const { config, counters, scheduler, port } = this.#context
+    guest.received++
+    scheduler.capacityChanged = true
+    if (guest.tasks.has(request.token)) {
+      counters.drop('repeated')
+      return
+    }
+    counters.tasksReceived.peer++
+    if (oversized?.includes(request.token)) {
+      guest.answered++
+      port.send(guest.link, {
+        kind: Kind.Reply,
+        token: request.token,
+        code: ErrorCode.TooLarge,
+        retryable: false,
+        retryAfterMs: 0,
+        attempts: 0,
+        queuedUs: 0,
+        runUs: 0,
+        partials: 0,
+        cluster: config.name,
+        worker: '',
+        message: `${config.name} takes bodies of up to ${config.bodyMax} octets; set the same bodyMax on all brokers`,
+        body: EMPTY_BODY,
+      })
+      return
+    }
+    const service = scheduler.services.byName.get(request.service)
+    let reason: RejectReason | null = RejectReason.NoService
+    if (service !== undefined) {
+      const task = new Task(request.id, service, request, null, guest, now, now + request.timeLeftMs)
+      guest.tasks.set(request.token, task)
+      reason = scheduler.host(task, now)
+      if (reason !== null) guest.tasks.delete(request.token)
+    }
+    if (reason === null) return
+    counters.rejectsSent++
+    guest.answered++
+    port.send(guest.link, {
+      kind: Kind.Reject,
+      token: request.token,
+      reason,
+      free: scheduler.draining || service === undefined ? 0 : service.free,
+      received: guest.received,
+      worker: '',
+    })
+  }
+
+  /** Some of its REQUESTs never came, or it misses answers: it learns what we hold, and decides about the rest. */
+  #inventory(guest: Guest, sent: number): void {
+    guest.received = sent
+    this.#context.scheduler.capacityChanged = true
+    this.#context.port.send(guest.link, {
+      kind: Kind.Inventory,
+      received: sent,
+      tokens: [...guest.tasks.keys()],
+    })
+  }
+
+  /** Its timer has gone off. */
+  check(guest: Guest, now: number): void {
+    if (this.byName.get(guest.name) !== guest) return
+    const due = guest.heardAt + this.#context.config.stateTtlMs
+    if (now >= due) this.lose(guest)
+    else this.#context.wheel.set(guest, due)
+  }
+
+  /** It is gone, or another life of it has begun: nobody waits for its tasks any more. */
+  lose(guest: Guest): void {
+    if (this.byName.get(guest.name) !== guest) return
+    this.byName.delete(guest.name)
+    this.#context.wheel.clear(guest)
+    for (const task of guest.tasks.values()) this.#context.scheduler.cancel(task)
+  }
+}

@@ -1,0 +1,26 @@
+/** Upper bounds of the buckets, seconds: half a millisecond to two minutes, the range a task can live in. */
+export const TIME_BUCKETS = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120,
+] as const
+
+/** Counts of times by bucket. A plain array to add to on the way of a task; whoever scrapes makes a metric of it. */
+export class Histogram {
+  /** One a bucket and one for what is beyond the last; not cumulative. */
+  readonly counts = new Float64Array(TIME_BUCKETS.length + 1)
+  sumSeconds = 0
+
+  observeMs(ms: number): void {
+    const seconds = ms / 1000
+    let bucket = 0
+    while (bucket < TIME_BUCKETS.length && seconds > (TIME_BUCKETS[bucket] ?? 0)) bucket++
+    this.counts[bucket] = (this.counts[bucket] ?? 0) + 1
+    this.sumSeconds += seconds
+  }
+}
+
+/** Where a task's time went, for tasks that ran here and for tasks that ran at a peer. */
+export class Timings {
+  readonly queued = { local: new Histogram(), peer: new Histogram() }
+  readonly run = { local: new Histogram(), peer: new Histogram() }
+  readonly total = { local: new Histogram(), peer: new Histogram() }
+}

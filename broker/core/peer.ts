@@ -1,0 +1,153 @@
+import { AssignmentList } from './assignment.ts'
+import { Link } from './link.ts'
+import type { Candidate } from './routing.ts'
+import type { Service } from './service.ts'
+import { Timed } from './timing-wheel.ts'
+
+/** What one peer offers of one service. */
+export class Offer implements Candidate {
+  readonly peer: Peer
+  readonly service: Service
+  /** As last advertised. */
+  free = 0
+  total = 0
+  /** Our tasks for this service that the peer had not seen when it advertised. */
+  unseen = 0
+  /** Scratch of the choice under way. */
+  spare = 0
+
+  constructor(peer: Peer, service: Service) {
+    this.peer = peer
+    this.service = service
+  }
+
+  get roundTripMs(): number {
+    return this.peer.roundTripMs
+  }
+}
+
+/**
+ * joining: connected, no HELLO yet. up: heard within the TTL. suspect: its connection broke, a heartbeat's time is left
+ * for it to come back. lost: silent, its tasks taken back. refused: it, or we, will not talk.
+ */
+export type PeerPhase = 'joining' | 'up' | 'suspect' | 'lost' | 'refused'
+
+/** A peer as the one who runs our tasks: cloudbe to it, statefe from it. In the wheel it waits for the end of its silence. */
+export class Peer extends Timed {
+  /** Its cloudfe, as we connect to it. */
+  readonly address: string
+  /** Named by the operator: never forgotten. */
+  configured: boolean
+  /** Empty until its HELLO. */
+  name = ''
+  /** Replaced at each new connection, since a routing id may not be used twice on one socket. */
+  link: Link
+  phase: PeerPhase = 'joining'
+  /** Its cloudfe as it advertises it: what others are told. */
+  advertised = ''
+  statebe = ''
+  /** Since when it has been silent, for forgetting it; ms. */
+  heardAt: number
+  connectedAt: number
+  /** HELLOs sent on this connection without an answer. */
+  hellos = 0
+
+  /** Of its last state. */
+  stateSeq = -1
+  stateAt = Number.NEGATIVE_INFINITY
+  draining = false
+  queueDepth = 0
+  inFlight = 0
+  readonly offers = new Map<string, Offer>()
+  /** It gets no task until it has been heard from again: our pipe to it is full. */
+  blocked = false
+
+  readonly assignments = new AssignmentList()
+  /** REQUESTs sent in its present epoch; of these, those it has said it received; final answers received. */
+  sent = 0
+  seen = 0
+  answered = 0
+  /** The offers that sends `seen + 1` to `sent` counted against; `#head` is where `seen` is. */
+  #onTheirWay: Offer[] = []
+  #head = 0
+
+  /** Smoothed as TCP does (RFC 6298, 1/8), ms. */
+  roundTripMs = 0
+  /** When the heartbeat under measurement left; 0: none. */
+  beatSentAt = 0
+  lent = 0
+  #generation = 0
+
+  constructor(address: string, configured: boolean, now: number) {
+    super()
+    this.address = address
+    this.configured = configured
+    this.heardAt = now
+    this.connectedAt = now
+    this.link = new Link('cloudbe', `${address}#0`)
+  }
+
+  get label(): string {
+    return this.name === '' ? this.address : this.name
+  }
+
+  /** A fresh alias for a fresh connection; the epoch is kept, so that a restart is still recognised. */
+  renewLink(now: number): Link {
+    this.#generation++
+    const link = new Link('cloudbe', `${this.address}#${this.#generation}`)
+    link.epoch = this.link.epoch
+    this.link = link
+    this.connectedAt = now
+    this.hellos = 0
+    return link
+  }
+
+  /** May it be sent a task now, as far as its liveness goes? */
+  takesTasks(now: number, stateTtlMs: number): boolean {
+    return this.phase === 'up' && !this.draining && !this.blocked && now - this.stateAt < stateTtlMs
+  }
+
+  /** Spends one of the peer's slots: its next state is a round trip away, and without this the whole backlog would
+   *  leave on the strength of one number. */
+  spend(offer: Offer): void {
+    this.sent++
+    this.lent++
+    offer.unseen++
+    this.#onTheirWay.push(offer)
+  }
+
+  /** The peer says how many of our REQUESTs it has received. */
+  acknowledge(received: number): void {
+    const upTo = Math.min(received, this.sent)
+    while (this.seen < upTo) {
+      const offer = this.#onTheirWay[this.#head]
+      this.#head++
+      this.seen++
+      if (offer !== undefined) offer.unseen--
+    }
+    if (this.#head > 64 && this.#head * 2 > this.#onTheirWay.length) {
+      this.#onTheirWay = this.#onTheirWay.slice(this.#head)
+      this.#head = 0
+    }
+  }
+
+  /** Its epoch changed: both sides count from nothing. */
+  resetCounts(): void {
+    this.sent = 0
+    this.seen = 0
+    this.answered = 0
+    this.#onTheirWay = []
+    this.#head = 0
+    this.stateSeq = -1
+    this.stateAt = Number.NEGATIVE_INFINITY
+    for (const offer of this.offers.values()) {
+      offer.unseen = 0
+      offer.free = 0
+    }
+  }
+
+  measured(roundTripMs: number): void {
+    this.roundTripMs =
+      this.roundTripMs === 0 ? roundTripMs : this.roundTripMs + (roundTripMs - this.roundTripMs) / 8
+  }
+}

@@ -1,0 +1,523 @@
+import {
+  type Hello,
+  Kind,
+  type Message,
+  type PeerAddress,
+  type Record,
+  RejectReason,
+  Role,
+  type State,
+  type Token,
+  VERSION_MAJOR,
+} from '../../protocol/record.ts'
+import type { Assignment } from './assignment.ts'
+import type { Context } from './context.ts'
+import { Offer, Peer } from './peer.ts'
+
+type HowMet = 'configured' | 'admin' | 'gossip' | 'hello'
+
+/** Unanswered HELLOs after which a connection is made anew: what piled up in its pipe goes, names are resolved again. */
+const HELLOS_PER_CONNECTION = 20
+/** Other addresses of known brokers, and brokers removed by the operator, that are remembered. */
+const ALIASES_MAX = 10_000
+
+/** cloudbe and statefe: who our peers are, whether they live, what they have to spare, what they hold of ours. */
+export class Peers {
+  readonly byAddress = new Map<string, Peer>()
+  readonly byName = new Map<string, Peer>()
+  readonly #context: Context
+  readonly #byKey = new Map<string, Peer>()
+  /** Further addresses of brokers that we know under another, or of ourselves. */
+  readonly #aliases = new Set<string>()
+  /** Names and addresses that the operator removed: neither gossip nor a greeting brings them back. */
+  readonly #removed = new Set<string>()
+  /** Who is up has changed: our peers ought to know. */
+  #newsToTell = false
+
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  // ---------------------------------------------------------------- membership
+
+  /** @returns false when it is known already, or there are too many */
+  add(address: string, how: HowMet, now: number): boolean {
+    const { config, port, counters } = this.#context
+    const byOperator = how === 'configured' || how === 'admin'
+    const known = this.byAddress.get(address)
+    if (known !== undefined) {
+      if (byOperator) known.configured = true
+      return false
+    }
+    if (byOperator) {
+      this.#removed.delete(address)
+      this.#aliases.delete(address)
+    } else if (this.#removed.has(address) || this.#aliases.has(address)) return false
+    if (this.byAddress.size >= config.peersMax) {
+      counters.drop('peers_max')
+      return false
+    }
+    const peer = new Peer(address, byOperator, now)
+    this.byAddress.set(address, peer)
+    this.#byKey.set(peer.link.key, peer)
+    port.event({ type: 'peer-joining', address, how })
+    port.connectPeer(peer.link, address)
+    this.#greet(peer)
+    return true
+  }
+
+  /** The operator removes a peer, by name or address. @returns false when there is none */
+  remove(nameOrAddress: string, now: number): boolean {
+    const peer = this.byName.get(nameOrAddress) ?? this.byAddress.get(nameOrAddress)
+    if (peer === undefined) return false
+    if (this.#removed.size < ALIASES_MAX) {
+      this.#removed.add(peer.address)
+      if (peer.name !== '') this.#removed.add(peer.name)
+    }
+    this.#context.port.send(peer.link, { kind: Kind.Disconnect, reason: 'removed by the operator' })
+    this.#drop(peer, now)
+    this.#context.port.event({ type: 'peer-removed', peer: peer.label })
+    return true
+  }
+
+  /** The configured peers are now exactly these; those met otherwise stay. */
+  setConfigured(addresses: readonly string[], now: number): void {
+    const wanted = new Set(addresses)
+    for (const peer of [...this.byAddress.values()]) {
+      if (peer.configured && !wanted.has(peer.address)) this.remove(peer.address, now)
+    }
+    for (const address of wanted) this.add(address, 'configured', now)
+  }
+
+  /** Somebody said hello on cloudfe: what it knows and where it is. */
+  met(hello: Hello, now: number): void {
+    if (this.#removed.has(hello.name)) return
+    this.#consider({ name: hello.name, cloudfe: hello.cloudfe }, 'hello', now)
+    for (const peer of hello.peers) this.#consider(peer, 'gossip', now)
+  }
+
+  #consider(candidate: PeerAddress, how: HowMet, now: number): void {
+    const { name, cloudfe } = candidate
+    if (name === '' || cloudfe === '' || name === this.#context.config.name || this.#removed.has(name)) return
+    const known = this.byName.get(name)
+    // A peer that is lost where we knew it may have moved; one that is there has two addresses, and one is enough.
+    if (known !== undefined && known.phase !== 'lost') return
+    this.add(cloudfe, how, now)
+  }
+
+  /** Peers that we can vouch for. */
+  upAddresses(): PeerAddress[] {
+    const up: PeerAddress[] = []
+    for (const peer of this.byName.values()) {
+      if (peer.phase === 'up') up.push({ name: peer.name, cloudfe: peer.advertised })
+    }
+    return up
+  }
+
+  // ---------------------------------------------------------------- cloudbe
+
+  receive(key: string, message: Message, now: number): void {
+    const { counters, epoch } = this.#context
+    const peer = this.#byKey.get(key)
+    if (peer === undefined) {
+      counters.drop('unknown_peer')
+      return
+    }
+    const first = message.records[0]
+    if (first === undefined) return
+    if (
+      message.to !== epoch &&
+      !(message.to === 0 && (first.kind === Kind.Hello || first.kind === Kind.Refuse))
+    ) {
+      counters.drop('stale_epoch')
+      this.#greet(peer)
+      return
+    }
+    if (peer.link.epoch !== message.from && first.kind !== Kind.Hello && first.kind !== Kind.Refuse) {
+      // Another life of it has begun, and it has not introduced itself yet.
+      counters.drop('no_hello')
+      this.#greet(peer)
+      return
+    }
+    peer.heardAt = now
+    if (peer.blocked) peer.blocked = false
+    for (const record of message.records) {
+      this.#record(peer, record, message.from, now)
+      if (this.#byKey.get(key) !== peer) return
+    }
+  }
+
+  #record(peer: Peer, record: Record, from: number, now: number): void {
+    const { counters, scheduler, port } = this.#context
+    switch (record.kind) {
+      case Kind.Reply: {
+        peer.answered++
+        const assignment = this.#assignment(peer, record.token)
+        if (assignment === null || !scheduler.reply(assignment, record, now)) counters.lateReplies++
+        break
+      }
+      case Kind.Partial: {
+        const assignment = this.#assignment(peer, record.token)
+        if (assignment !== null && scheduler.partial(assignment, record)) counters.partialsForwarded++
+        else counters.partialsDropped++
+        break
+      }
+      case Kind.Reject: {
+        peer.answered++
+        peer.acknowledge(record.received)
+        const assignment = this.#assignment(peer, record.token)
+        if (assignment === null) {
+          counters.lateReplies++
+          break
+        }
+        if (record.reason <= RejectReason.NoService) {
+          counters.rejectsReceived++
+          const offer = peer.offers.get(assignment.task?.service.name ?? '')
+          if (offer !== undefined) offer.free = record.free
+          if (record.reason === RejectReason.Draining) peer.draining = true
+        }
+        scheduler.reject(assignment, record, now)
+        break
+      }
+      case Kind.Heartbeat:
+        if (record.sent > peer.answered) port.send(peer.link, { kind: Kind.Audit, sent: peer.sent })
+        peer.answered = record.sent
+        if (peer.beatSentAt > 0) {
+          peer.measured(now - peer.beatSentAt)
+          peer.beatSentAt = 0
+        }
+        break
+      case Kind.Inventory:
+        this.#reconcile(peer, record.received, record.tokens, now)
+        break
+      case Kind.Hello:
+        this.#hello(peer, record, from, now)
+        break
+      case Kind.Disconnect:
+        this.#left(peer, record.reason, now)
+        break
+      case Kind.Refuse:
+        if (peer.phase !== 'refused') {
+          port.event({ type: 'refused-by', who: peer.label, reason: record.reason, message: record.message })
+          if (peer.phase === 'up' || peer.phase === 'suspect') this.#lose(peer, 'it refuses us', now)
+          peer.phase = 'refused'
+        }
+        break
+      default:
+        counters.drop('out_of_place')
+    }
+  }
+
+  #hello(peer: Peer, hello: Hello, from: number, now: number): void {
+    const { config, epoch, port } = this.#context
+    peer.hellos = 0
+    if (hello.name === config.name && from === epoch) {
+      // We have called ourselves.
+      this.#alias(peer.address)
+      this.#drop(peer, now)
+      return
+    }
+    if (hello.role !== Role.Broker || hello.major !== VERSION_MAJOR || hello.name === config.name) {
+      this.#refuse(peer, hello)
+      return
+    }
+    if (this.#removed.has(hello.name)) {
+      this.#drop(peer, now)
+      return
+    }
+    const other = this.byName.get(hello.name)
+    if (other !== undefined && other !== peer) {
+      if ((other.phase === 'up' || other.phase === 'suspect') && other.link.epoch === from) {
+        // The same broker under a second address.
+        if (peer.configured) other.configured = true
+        this.#alias(peer.address)
+        this.#drop(peer, now)
+        return
+      }
+      if (other.configured) peer.configured = true
+      this.#drop(other, now)
+    }
+    if (peer.name !== '' && peer.name !== hello.name) {
+      // Somebody else lives at this address now.
+      this.#giveUpAll(peer, now)
+      this.byName.delete(peer.name)
+      peer.resetCounts()
+      peer.link.epoch = 0
+    }
+    const restarted = peer.link.epoch !== 0 && peer.link.epoch !== from
+    if (restarted) {
+      const tasksTakenBack = this.#giveUpAll(peer, now)
+      peer.resetCounts()
+      port.event({ type: 'peer-restarted', peer: hello.name, epoch: from, tasksTakenBack })
+    }
+    peer.name = hello.name
+    peer.link.epoch = from
+    peer.advertised = hello.cloudfe === '' ? peer.address : hello.cloudfe
+    this.byName.set(peer.name, peer)
+    this.#subscribe(peer, hello.statebe)
+    if (peer.phase !== 'up') {
+      const sameLife = peer.phase !== 'joining' && !restarted
+      peer.phase = 'up'
+      peer.draining = false
+      this.#newsToTell = true
+      port.event({ type: 'peer-up', peer: peer.name, epoch: from, address: peer.address })
+      this.#compare(peer, hello)
+      // What was on the wire when the connection broke is lost; its inventory tells what.
+      if (sameLife) port.send(peer.link, { kind: Kind.Audit, sent: peer.sent })
+    }
+    this.#context.wheel.set(peer, now + config.stateTtlMs)
+    for (const candidate of hello.peers) this.#consider(candidate, 'gossip', now)
+  }
+
+  #refuse(peer: Peer, hello: Hello): void {
+    const { config, port } = this.#context
+    if (peer.phase === 'refused') return
+    const reason = hello.name === config.name ? 'name-taken' : hello.role === Role.Broker ? 'version' : 'role'
+    const message =
+      reason === 'name-taken'
+        ? `the broker at ${peer.address} is called ${config.name} as well; give each cluster a name of its own`
+        : reason === 'version'
+          ? `it speaks protocol version ${hello.major}, we speak ${VERSION_MAJOR}; upgrade the older one`
+          : `${peer.address} is not a broker's cloudfe`
+    peer.phase = 'refused'
+    port.send(peer.link, { kind: Kind.Refuse, reason, message })
+    port.event({ type: 'peer-refused', peer: hello.name, address: peer.address, reason, message })
+  }
+
+  /** Values that all brokers ought to share. */
+  #compare(peer: Peer, hello: Hello): void {
+    const { config, port } = this.#context
+    const pairs: [string, number, number][] = [
+      ['bodyMax', config.bodyMax, hello.bodyMax],
+      ['stateIntervalMs', config.stateIntervalMs, hello.heartbeatIntervalMs],
+    ]
+    for (const [field, ours, theirs] of pairs) {
+      if (ours !== theirs) port.event({ type: 'peer-mismatch', peer: peer.name, field, ours, theirs })
+    }
+  }
+
+  /** cloudbe's connection to a peer broke. If it is dead we want its tasks back soon; if only the network hiccuped we do
+   *  not want to run hundreds of them twice. One heartbeat's time decides. */
+  disconnected(key: string, now: number): void {
+    const peer = this.#byKey.get(key)
+    if (peer === undefined || peer.phase !== 'up') return
+    peer.phase = 'suspect'
+    this.#greet(peer)
+    this.#context.wheel.set(peer, now + this.#context.config.stateIntervalMs)
+  }
+
+  /** A message to it did not leave: it never got what was in it. */
+  undelivered(key: string, records: readonly Record[], reason: 'unreachable' | 'full', now: number): void {
+    const peer = this.#byKey.get(key)
+    if (peer === undefined) return
+    for (const record of records) {
+      if (record.kind !== Kind.Request) continue
+      const assignment = this.#assignment(peer, record.token)
+      if (assignment === null) continue
+      peer.blocked = true
+      this.#context.scheduler.takeBack(assignment, 'undelivered', now)
+    }
+    if (reason === 'unreachable') this.disconnected(key, now)
+  }
+
+  /** One round of heartbeats, greetings and forgetting. */
+  beat(now: number): void {
+    const { config, port } = this.#context
+    const news = this.#newsToTell
+    this.#newsToTell = false
+    for (const peer of [...this.byAddress.values()]) {
+      if (peer.phase === 'up') {
+        if (news) port.send(peer.link, this.#context.hello('peer'))
+        port.send(peer.link, { kind: Kind.Heartbeat, ask: true, sent: peer.sent })
+        if (peer.beatSentAt === 0) peer.beatSentAt = now
+        continue
+      }
+      const silentForMs = now - peer.heardAt
+      if (!peer.configured && silentForMs >= config.peerForgetMs) {
+        this.#drop(peer, now)
+        port.event({ type: 'peer-forgotten', peer: peer.label, silentForMs })
+        continue
+      }
+      if (peer.hellos >= HELLOS_PER_CONNECTION) this.#reconnect(peer, now)
+      this.#greet(peer)
+    }
+  }
+
+  /** Its timer has gone off: is it still there? */
+  check(peer: Peer, now: number): void {
+    const { config, wheel } = this.#context
+    if (this.byAddress.get(peer.address) !== peer) return
+    if (peer.phase === 'suspect') {
+      this.#lose(peer, 'its connection broke', now)
+      return
+    }
+    if (peer.phase !== 'up') return
+    const due = peer.heardAt + config.stateTtlMs
+    if (now >= due) this.#lose(peer, `silent for ${Math.round(now - peer.heardAt)} ms`, now)
+    else wheel.set(peer, due)
+  }
+
+  // ---------------------------------------------------------------- statefe
+
+  state(state: State, now: number): void {
+    const { config, counters, epoch, scheduler } = this.#context
+    const peer = this.byName.get(state.name)
+    if (peer === undefined) {
+      if (state.name !== config.name) counters.drop('state_unknown_peer')
+      return
+    }
+    if (state.epoch !== peer.link.epoch) {
+      // It has restarted, or this is its last word from before: HELLO tells which.
+      counters.drop('state_epoch')
+      this.#greet(peer)
+      return
+    }
+    if (state.seq <= peer.stateSeq) {
+      counters.drop('state_old')
+      return
+    }
+    peer.stateSeq = state.seq
+    peer.stateAt = now
+    peer.draining = state.draining
+    peer.queueDepth = state.queueDepth
+    peer.inFlight = state.inFlight
+    for (const { peer: name, epoch: theirs, count } of state.received) {
+      if (name === config.name && theirs === epoch) peer.acknowledge(count)
+    }
+    const gone = new Set(peer.offers.keys())
+    for (const { service: name, free, total } of state.services) {
+      gone.delete(name)
+      let offer = peer.offers.get(name)
+      if (offer === undefined) {
+        const service = scheduler.services.open(name)
+        if (service === null) {
+          counters.drop('services_max')
+          continue
+        }
+        offer = new Offer(peer, service)
+        peer.offers.set(name, offer)
+        service.offers.push(offer)
+      }
+      offer.free = state.draining ? 0 : free
+      offer.total = total
+      if (offer.service.queue.length > 0) scheduler.pump(offer.service, now)
+    }
+    for (const name of gone) this.#withdraw(peer, name)
+  }
+
+  #withdraw(peer: Peer, name: string): void {
+    const offer = peer.offers.get(name)
+    if (offer === undefined) return
+    peer.offers.delete(name)
+    const { service } = offer
+    const index = service.offers.indexOf(offer)
+    if (index >= 0) service.offers.splice(index, 1)
+    this.#context.scheduler.services.release(service)
+  }
+
+  // ---------------------------------------------------------------- loss
+
+  /** Silent or cut off: its tasks run again elsewhere, but it may come back and be the first to answer. */
+  #lose(peer: Peer, reason: string, now: number): void {
+    const { scheduler, port, counters } = this.#context
+    peer.phase = 'lost'
+    peer.beatSentAt = 0
+    this.#newsToTell = true
+    let tasksTakenBack = 0
+    const unknownBefore = counters.tasksSettled.get('UNKNOWN') ?? 0
+    for (const a of peer.assignments.newestFirst()) {
+      if (scheduler.abandon(a, 'peerLost', now)) tasksTakenBack++
+    }
+    const tasksUnknown = (counters.tasksSettled.get('UNKNOWN') ?? 0) - unknownBefore
+    for (const offer of peer.offers.values()) offer.free = 0
+    port.event({ type: 'peer-lost', peer: peer.label, reason, tasksTakenBack, tasksUnknown })
+    this.#reconnect(peer, now)
+    this.#greet(peer)
+  }
+
+  #left(peer: Peer, reason: string, now: number): void {
+    this.#giveUpAll(peer, now)
+    this.#context.port.event({ type: 'peer-left', peer: peer.label, reason })
+    if (!peer.configured) {
+      this.#drop(peer, now)
+      return
+    }
+    peer.phase = 'lost'
+    peer.link.epoch = 0
+    peer.resetCounts()
+    this.#newsToTell = true
+    this.#context.wheel.clear(peer)
+    this.#reconnect(peer, now)
+  }
+
+  /** It will not answer any more. @returns how many tasks were waiting for it */
+  #giveUpAll(peer: Peer, now: number): number {
+    let tasks = 0
+    for (const a of peer.assignments.newestFirst()) {
+      if (a.task?.current === a) tasks++
+      this.#context.scheduler.takeBack(a, 'peerLost', now)
+    }
+    return tasks
+  }
+
+  #drop(peer: Peer, now: number): void {
+    const { port, wheel } = this.#context
+    if (peer.phase === 'up') this.#newsToTell = true
+    peer.phase = 'lost'
+    this.byAddress.delete(peer.address)
+    this.#byKey.delete(peer.link.key)
+    if (this.byName.get(peer.name) === peer) this.byName.delete(peer.name)
+    wheel.clear(peer)
+    this.#giveUpAll(peer, now)
+    for (const name of [...peer.offers.keys()]) this.#withdraw(peer, name)
+    this.#subscribe(peer, '')
+    port.disconnectPeer(peer.link, peer.address)
+  }
+
+  #reconnect(peer: Peer, now: number): void {
+    const { port } = this.#context
+    this.#byKey.delete(peer.link.key)
+    port.disconnectPeer(peer.link, peer.address)
+    const link = peer.renewLink(now)
+    this.#byKey.set(link.key, peer)
+    port.connectPeer(link, peer.address)
+  }
+
+  /** statefe follows the peer's statebe. */
+  #subscribe(peer: Peer, statebe: string): void {
+    if (peer.statebe === statebe) return
+    const { port } = this.#context
+    if (peer.statebe !== '') port.unsubscribe(peer.statebe)
+    peer.statebe = statebe
+    if (statebe !== '') port.subscribe(statebe)
+  }
+
+  #greet(peer: Peer): void {
+    peer.hellos++
+    this.#context.port.send(peer.link, this.#context.hello('peer'))
+  }
+
+  #alias(address: string): void {
+    if (this.#aliases.size < ALIASES_MAX) this.#aliases.add(address)
+  }
+
+  #assignment(peer: Peer, token: Token): Assignment | null {
+    const assignment = this.#context.scheduler.assignments.find(token)
+    return assignment !== null && assignment.executor === peer ? assignment : null
+  }
+
+  /** What the peer should hold and does not was lost on the way; what it holds for nobody, it may drop. */
+  #reconcile(peer: Peer, received: number, tokens: readonly Token[], now: number): void {
+    const { scheduler, port } = this.#context
+    peer.acknowledge(received)
+    const held = new Set(tokens)
+    let tasksLost = 0
+    for (const a of peer.assignments.newestFirst()) {
+      if (held.delete(a.token) || a.number > received) continue
+      if (a.task?.current === a) tasksLost++
+      scheduler.takeBack(a, 'inventory', now)
+    }
+    for (const token of held) port.send(peer.link, { kind: Kind.Cancel, token })
+    if (tasksLost > 0) port.event({ type: 'inventory', executor: peer.label, tasksLost })
+  }
+}

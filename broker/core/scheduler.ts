@@ -1,0 +1,708 @@
+import { ErrorCode } from '../../protocol/error-code.ts'
+import {
+  EMPTY_BODY,
+  Flag,
+  Kind,
+  type Partial,
+  type Reject,
+  RejectReason,
+  type Reply,
+  type Request,
+  type Token,
+} from '../../protocol/record.ts'
+import { type Assignment, AssignmentTable } from './assignment.ts'
+import type { CoreConfig } from './config.ts'
+import type { Counters } from './counters.ts'
+import type { Guest } from './guest.ts'
+import type { Timings } from './histogram.ts'
+import { type Offer, Peer } from './peer.ts'
+import type { BrokerPort } from './port.ts'
+import { RetryBudget } from './retry-budget.ts'
+import { POLICIES, type Policy } from './routing.ts'
+import { type Service, Services } from './service.ts'
+import type { Task } from './task.ts'
+import { TaskLedger } from './task-ledger.ts'
+import type { TimingWheel } from './timing-wheel.ts'
+import type { Worker } from './worker.ts'
+
+/** Why an attempt came back without an answer. */
+export type TakenBack =
+  | 'workerLost'
+  | 'peerLost'
+  | 'silent'
+  | 'inventory'
+  | 'undelivered'
+  | 'handedBack'
+  | 'notStarted'
+
+/** Why a task ends without a result, as its client is told. */
+export interface Failure {
+  readonly code: string
+  readonly retryable: boolean
+  readonly retryAfterMs: number
+  readonly message: string
+}
+
+const U32_MAX = 0xffffffff
+
+/**
+ * Gives tasks to free local workers, least recently used first; else to the peer that the policy picks; else lets them
+ * wait, by priority and age, for whichever comes free first. Takes them back when an executor fails, and sees to it
+ * that each ends once.
+ */
+export class Scheduler {
+  readonly services: Services
+  readonly ledger: TaskLedger
+  readonly assignments: AssignmentTable
+  /** Tasks that wait in any queue. */
+  queued = 0
+  /** Tasks of peers that run here. */
+  guestTasks = 0
+  /** No new task is taken; what waits still goes to workers and peers. */
+  draining = false
+  /** Capacity has changed since somebody last looked. */
+  capacityChanged = true
+
+  readonly #config: CoreConfig
+  readonly #port: BrokerPort
+  readonly #wheel: TimingWheel
+  readonly #counters: Counters
+  readonly #timings: Timings
+  readonly #random: () => number
+  readonly #policy: Policy
+  readonly #budget: RetryBudget
+  /** Failed tasks that wait for the retry budget, oldest first. */
+  readonly #deferred = new Set<Task>()
+
+  constructor(
+    config: CoreConfig,
+    port: BrokerPort,
+    wheel: TimingWheel,
+    counters: Counters,
+    timings: Timings,
+    random: () => number,
+    now: number,
+  ) {
+    this.#config = config
+    this.#port = port
+    this.#wheel = wheel
+    this.#counters = counters
+    this.#timings = timings
+    this.#random = random
+    this.#policy = POLICIES[config.policy]
+    this.services = new Services(config.servicesMax)
+    this.ledger = new TaskLedger(config.repliesMax, config.repliesBytesMax, config.replyAgeMaxMs)
+    this.assignments = new AssignmentTable(random)
+    this.#budget = new RetryBudget(
+      config.retryBudgetRatio,
+      config.retryBudgetBurst,
+      config.retryBudgetPerSecond,
+      now,
+    )
+  }
+
+  get deferred(): number {
+    return this.#deferred.size
+  }
+
+  /** Tasks of our own clients and of peers that are not settled. */
+  get unsettled(): number {
+    return this.queued + this.#deferred.size + this.#running
+  }
+
+  /** Tasks with an attempt under way, here or at a peer. */
+  get running(): number {
+    return this.#running
+  }
+  #running = 0
+
+  // ---------------------------------------------------------------- arrivals
+
+  /** A new task of one of our clients. It is registered, and started, queued, or refused. */
+  submit(task: Task, now: number): void {
+    const service = task.service
+    service.tasks++
+    this.#wheel.set(task, task.deadline)
+    this.#budget.earn()
+    if (service.queue.length === 0 && this.#start(task, now)) return
+    if ((task.flags & Flag.FailFast) !== 0 && !this.#served(service, now)) {
+      this.fail(task, noService(service.name), now)
+      return
+    }
+    if (this.queued >= this.#config.queueMax) {
+      this.#counters.busy++
+      this.fail(task, busy(this.#config), now)
+      return
+    }
+    service.queue.push(task)
+    this.queued++
+  }
+
+  /**
+   * A peer's task: it runs now or not at all, and it is never sent on.
+   * @returns why it was turned away, or null when it has started
+   */
+  host(task: Task, now: number): RejectReason | null {
+    const service = task.service
+    if (this.draining) return RejectReason.Draining
+    if (service.workers === 0) return RejectReason.NoService
+    if (service.leastRecentlyUsed === null || service.queue.length > 0 || this.assignments.full) {
+      return RejectReason.Full
+    }
+    service.tasks++
+    this.guestTasks++
+    this.#wheel.set(task, task.deadline)
+    this.#start(task, now)
+    return null
+  }
+
+  #start(task: Task, now: number): boolean {
+    if (this.assignments.full) return false
+    const local = task.service.leastRecentlyUsed
+    if (local !== null) {
+      this.#assign(task, local.worker, now)
+      return true
+    }
+    if (task.guest !== null) return false
+    const offer = this.#choose(task.service, now)
+    if (offer === null) return false
+    this.#lend(task, offer, now)
+    return true
+  }
+
+  /** Starts whatever waits for `service` and can be started. */
+  pump(service: Service, now: number): void {
+    const queue = service.queue
+    for (let task = queue.head; task !== null && !this.assignments.full; task = queue.head) {
+      const local = service.leastRecentlyUsed
+      const offer = local === null ? this.#choose(service, now) : null
+      if (local === null && offer === null) return
+      queue.remove(task)
+      this.queued--
+      if (local !== null) this.#assign(task, local.worker, now)
+      else if (offer !== null) this.#lend(task, offer, now)
+    }
+  }
+
+  /** A worker has a free slot: of all that wait for its services, the first by priority, then by age. */
+  pumpWorker(worker: Worker, now: number): void {
+    if (this.queued === 0) return
+    while (worker.free > 0 && !this.assignments.full) {
+      let next: Task | null = null
+      for (const { service } of worker.memberships) {
+        const head = service.queue.head
+        if (head === null) continue
+        if (
+          next === null ||
+          head.priority > next.priority ||
+          (head.priority === next.priority && head.arrivedAt < next.arrivedAt)
+        ) {
+          next = head
+        }
+      }
+      if (next === null) return
+      next.service.queue.remove(next)
+      this.queued--
+      // Not `worker` as such: another that is free for the same service may have waited longer.
+      this.#assign(next, next.service.leastRecentlyUsed?.worker ?? worker, now)
+    }
+  }
+
+  #assign(task: Task, worker: Worker, now: number): void {
+    worker.sent++
+    const assignment = this.assignments.open(task, worker, worker.sent, now)
+    worker.assignments.push(assignment)
+    this.slotsChanged(worker)
+    task.current = assignment
+    task.starts++
+    task.streamed = 0
+    this.#running++
+    if (!worker.beatsWhileWorking) {
+      const limit = this.#config.silentAttemptMs || (task.deadline - now) / 2
+      this.#wheel.set(assignment, Math.min(now + limit, task.deadline))
+    }
+    this.#port.send(worker.link, request(task, assignment.token, now))
+  }
+
+  #lend(task: Task, offer: Offer, now: number): void {
+    const peer = offer.peer
+    peer.spend(offer)
+    const assignment = this.assignments.open(task, peer, peer.sent, now)
+    peer.assignments.push(assignment)
+    task.current = assignment
+    task.starts++
+    task.streamed = 0
+    this.#running++
+    this.#port.send(peer.link, request(task, assignment.token, now))
+  }
+
+  #choose(service: Service, now: number): Offer | null {
+    const offers = service.offers
+    if (offers.length === 0) return null
+    const ttl = this.#config.stateTtlMs
+    for (const offer of offers) {
+      offer.spare = offer.peer.takesTasks(now, ttl) ? Math.max(0, offer.free - offer.unseen) : 0
+    }
+    return offers[this.#policy(offers, this.#random)] ?? null
+  }
+
+  #served(service: Service, now: number): boolean {
+    if (service.slots > 0) return true
+    return service.offers.some(
+      (offer) => offer.total > 0 && offer.peer.takesTasks(now, this.#config.stateTtlMs),
+    )
+  }
+
+  // ---------------------------------------------------------------- answers
+
+  /** A final answer to one of our attempts. @returns false when nobody waited for it */
+  reply(assignment: Assignment, reply: Reply, now: number): boolean {
+    const task = assignment.task
+    const executor = assignment.executor
+    this.#close(assignment)
+    if (task === null || task.settled) return false
+    const ranAtPeer = executor instanceof Peer
+    const runMs = reply.runUs / 1000
+    const queuedMs = assignment.startedAt - task.arrivedAt
+    if (task.guest !== null) this.#counters.tasksCompletedForPeers++
+    else {
+      if (ranAtPeer) this.#counters.tasksCompletedByPeers++
+      else this.#counters.tasksCompletedLocal++
+      const where = ranAtPeer ? 'peer' : 'local'
+      this.#timings.queued[where].observeMs(queuedMs)
+      this.#timings.run[where].observeMs(runMs)
+      this.#timings.total[where].observeMs(now - task.arrivedAt)
+    }
+    this.#settle(
+      task,
+      {
+        kind: Kind.Reply,
+        token: task.token,
+        code: reply.code,
+        retryable: reply.retryable,
+        retryAfterMs: reply.retryAfterMs,
+        attempts: task.starts,
+        queuedUs: microseconds(queuedMs),
+        runUs: reply.runUs,
+        partials: reply.partials,
+        cluster: ranAtPeer ? executor.name : this.#config.name,
+        worker: ranAtPeer ? reply.worker : executor.name,
+        message: reply.message,
+        body: reply.body,
+      },
+      now,
+    )
+    return true
+  }
+
+  /** A piece of a stream. @returns false when nobody waited for it or no credit was left for it */
+  partial(assignment: Assignment, partial: Partial): boolean {
+    const task = assignment.task
+    if (task === null || task.settled || task.current !== assignment || !task.isStream) return false
+    if (partial.index !== task.streamed || partial.index >= task.creditUpTo) return false
+    task.streamed++
+    const executor = assignment.executor
+    const ranAtPeer = executor instanceof Peer
+    const piece: Partial = {
+      kind: Kind.Partial,
+      token: task.token,
+      index: partial.index,
+      attempt: task.starts,
+      cluster: ranAtPeer ? executor.name : this.#config.name,
+      worker: ranAtPeer ? partial.worker : executor.name,
+      body: partial.body,
+    }
+    if (task.client !== null) this.#port.send(task.client.link, piece)
+    else if (task.guest !== null) this.#port.send(task.guest.link, piece)
+    return true
+  }
+
+  /** The reader of a stream takes more. Cumulative: an old or repeated credit changes nothing. */
+  credit(task: Task, upTo: number): void {
+    if (upTo <= task.creditUpTo) return
+    task.creditUpTo = upTo
+    const current = task.current
+    if (current === null || current.executor.link.dialect !== 'native') return
+    this.#port.send(current.executor.link, { kind: Kind.Credit, token: current.token, upTo })
+  }
+
+  /** An executor turned the task away. It was never started there unless the reason says so. */
+  reject(assignment: Assignment, reject: Reject, now: number): void {
+    switch (reject.reason) {
+      case RejectReason.WorkerLost:
+        this.takeBack(assignment, 'workerLost', now, reject.worker)
+        break
+      case RejectReason.HandedBack:
+        this.takeBack(assignment, 'handedBack', now)
+        break
+      default:
+        this.takeBack(assignment, 'notStarted', now)
+    }
+  }
+
+  // ---------------------------------------------------------------- failures
+
+  /**
+   * An attempt is over without an answer: the task starts again elsewhere, or ends when it may not. `worker` names the
+   * worker whose death it was.
+   */
+  takeBack(assignment: Assignment, why: TakenBack, now: number, worker = ''): void {
+    if (!assignment.open) return
+    const task = assignment.task
+    const counts = task !== null && task.current === assignment
+    this.#close(assignment)
+    if (counts) this.#afterFailure(task, why, now, worker)
+  }
+
+  /**
+   * The executor has been silent for too long, but may come back: the task is given to another as well, and should the
+   * first answer after all, the first answer wins. A worker's slot stays taken meanwhile.
+   * @returns false when the attempt goes on as it is
+   */
+  abandon(assignment: Assignment, why: 'silent' | 'peerLost', now: number): boolean {
+    const task = assignment.task
+    if (!assignment.open || task === null || task.current !== assignment || task.guest !== null) return false
+    // A silent worker may only be slow: a task that must not start twice stays with it to the end of its time.
+    if (why === 'silent' && !task.mayStartTwice) return false
+    task.current = null
+    this.#running--
+    task.abandoned ??= []
+    task.abandoned.push(assignment)
+    this.#afterFailure(task, why, now, assignment.executor.name)
+    return true
+  }
+
+  #afterFailure(task: Task, why: TakenBack, now: number, worker: string): void {
+    const started = why !== 'notStarted' && why !== 'undelivered'
+    if (task.guest !== null) {
+      const reason =
+        why === 'workerLost' ? RejectReason.WorkerLost : started ? RejectReason.HandedBack : RejectReason.Full
+      this.#giveBackToGuest(task, task.guest, reason, worker)
+      return
+    }
+    if (why === 'notStarted' || why === 'undelivered') {
+      if (why === 'undelivered') this.#counters.redispatched.undelivered++
+      task.starts--
+      this.#restore(task, now)
+      return
+    }
+    if (!task.mayStartTwice) {
+      this.fail(task, unknown(why), now)
+      return
+    }
+    if (task.streamed > 0 && !task.mayRestartStream) {
+      this.fail(task, streamBroken(why), now)
+      return
+    }
+    if (why === 'workerLost' || why === 'silent') {
+      task.deaths ??= []
+      task.deaths.push(worker)
+      if (task.deaths.length >= this.#config.attemptsMax) {
+        this.#port.event({ type: 'poison', task: task.id, service: task.service.name, workers: task.deaths })
+        this.fail(task, poison(task.deaths), now)
+        return
+      }
+    }
+    this.#counters.redispatched[why]++
+    if (this.#deferred.size === 0 && this.#budget.take(now)) this.#restore(task, now)
+    else {
+      this.#counters.redispatchDeferred++
+      task.deferred = true
+      this.#deferred.add(task)
+    }
+  }
+
+  /** Back to the head of the line, bound or no bound: it was let in once. */
+  #restore(task: Task, now: number): void {
+    task.service.queue.restore(task)
+    this.queued++
+    this.pump(task.service, now)
+  }
+
+  #giveBackToGuest(task: Task, guest: Guest, reason: RejectReason, worker: string): void {
+    guest.answered++
+    this.#port.send(guest.link, {
+      kind: Kind.Reject,
+      token: task.token,
+      reason,
+      free: this.draining ? 0 : task.service.free,
+      received: guest.received,
+      worker,
+    })
+    this.#forget(task)
+  }
+
+  /** Starts what the retry budget has come to allow. @returns when to come again */
+  releaseDeferred(now: number): number {
+    for (const task of this.#deferred) {
+      if (!this.#budget.take(now)) return this.#budget.nextAt(now)
+      this.#deferred.delete(task)
+      task.deferred = false
+      this.#restore(task, now)
+    }
+    return Number.POSITIVE_INFINITY
+  }
+
+  // ---------------------------------------------------------------- endings
+
+  /** The task's time is up. */
+  expire(task: Task, now: number): void {
+    const started = task.starts > 0
+    if (task.current === null) this.#counters.expiredQueued++
+    else this.#counters.expiredRunning++
+    this.fail(
+      task,
+      {
+        code: ErrorCode.Expired,
+        retryable: task.mayStartTwice || !started,
+        retryAfterMs: 0,
+        message: started
+          ? 'the time given was up before the task was done; give it more time, or look for what makes it slow'
+          : 'the time given was up before a worker was free; add workers, or give the task more time',
+      },
+      now,
+    )
+  }
+
+  /** The broker leaves and will not finish these: their owners learn what they can do. */
+  failAll(now: number): number {
+    const left: Task[] = [...this.#deferred]
+    for (const { queue } of this.services.byName.values()) left.push(...queue)
+    for (const { task } of this.assignments.all()) if (task !== null) left.push(task)
+    let failed = 0
+    for (const task of left) {
+      if (task.settled) continue
+      failed++
+      if (task.guest !== null) this.#giveBackToGuest(task, task.guest, RejectReason.HandedBack, '')
+      else if (task.starts > 0 && !task.mayStartTwice) this.fail(task, unknown('handedBack'), now)
+      else this.fail(task, draining(this.#config.name), now)
+    }
+    return failed
+  }
+
+  /** Nobody waits for it any more: it leaves the queue, its worker is told, and nothing is answered. */
+  cancel(task: Task): void {
+    this.#counters.cancelled++
+    this.#forget(task)
+    this.#counters.settled(ErrorCode.Cancelled)
+  }
+
+  /** Ends a task with an error. */
+  fail(task: Task, failure: Failure, now: number): void {
+    this.#settle(
+      task,
+      {
+        kind: Kind.Reply,
+        token: task.token,
+        code: failure.code,
+        retryable: failure.retryable,
+        retryAfterMs: failure.retryAfterMs,
+        attempts: task.starts,
+        queuedUs: microseconds(now - task.arrivedAt),
+        runUs: 0,
+        partials: task.streamed,
+        cluster: this.#config.name,
+        worker: '',
+        message: failure.message,
+        body: EMPTY_BODY,
+      },
+      now,
+    )
+  }
+
+  #settle(task: Task, reply: Reply, now: number): void {
+    const { client, guest } = task
+    if (guest !== null) {
+      guest.answered++
+      this.#port.send(guest.link, reply)
+    } else {
+      this.#counters.settled(outcome(reply.code))
+      if (client !== null) this.#port.send(client.link, reply)
+      // BUSY and the like are answers of the moment; asked again, the broker may say otherwise.
+      if (
+        client?.link.dialect === 'native' &&
+        reply.retryAfterMs === 0 &&
+        reply.code !== ErrorCode.NoService
+      ) {
+        this.ledger.answer(task, reply, now)
+      }
+    }
+    this.#forget(task)
+  }
+
+  /** Takes a task out of every table, whatever it was at. */
+  #forget(task: Task): void {
+    task.settled = true
+    this.#wheel.clear(task)
+    if (task.queued) {
+      task.service.queue.remove(task)
+      this.queued--
+    }
+    if (task.deferred) {
+      task.deferred = false
+      this.#deferred.delete(task)
+    }
+    if (task.current !== null) {
+      this.#letGo(task.current)
+      task.current = null
+      this.#running--
+    }
+    if (task.abandoned !== null) {
+      for (const assignment of task.abandoned) this.#letGo(assignment)
+      task.abandoned = null
+    }
+    if (task.client !== null) {
+      task.client.remove(task)
+      this.ledger.remove(task)
+    } else if (task.guest !== null) {
+      task.guest.tasks.delete(task.token)
+      this.guestTasks--
+    }
+    task.service.tasks--
+    this.services.release(task.service)
+  }
+
+  /** Nobody waits for this attempt: tell the executor. A worker's slot stays taken until it answers. */
+  #letGo(assignment: Assignment): void {
+    assignment.task = null
+    const { executor } = assignment
+    // To a peer that is away it would only pile up; what it still holds when it is back is cancelled by its inventory.
+    const listens = executor instanceof Peer ? executor.phase === 'up' : executor.link.dialect === 'native'
+    if (listens) this.#port.send(executor.link, { kind: Kind.Cancel, token: assignment.token })
+    if (executor instanceof Peer) {
+      executor.assignments.remove(assignment)
+      this.assignments.close(assignment)
+    }
+  }
+
+  /** The attempt is over at its executor: the slot is free again. */
+  #close(assignment: Assignment): void {
+    const { executor, task } = assignment
+    this.#wheel.clear(assignment)
+    executor.assignments.remove(assignment)
+    this.assignments.close(assignment)
+    if (!(executor instanceof Peer)) this.slotsChanged(executor)
+    if (task === null) return
+    if (task.current === assignment) {
+      task.current = null
+      this.#running--
+    } else if (task.abandoned !== null) {
+      const index = task.abandoned.indexOf(assignment)
+      if (index >= 0) task.abandoned.splice(index, 1)
+    }
+  }
+
+  // ---------------------------------------------------------------- capacity
+
+  /** A worker's free slots may have changed: keeps its services' sums and lines right. Moves it last in line. */
+  slotsChanged(worker: Worker): void {
+    const free = worker.free
+    const change = free - worker.countedFree
+    if (change === 0 && free === 0) return
+    worker.countedFree = free
+    this.capacityChanged = true
+    for (const membership of worker.memberships) {
+      membership.service.free += change
+      if (free === 0) membership.service.unlink(membership)
+      else if (change < 0 || !membership.linked) {
+        membership.service.unlink(membership)
+        membership.service.link(membership)
+      }
+    }
+  }
+}
+
+function request(task: Task, token: Token, now: number): Request {
+  return {
+    kind: Kind.Request,
+    token,
+    id: task.id,
+    attempt: Math.min(task.starts, 255),
+    timeLeftMs: Math.max(1, Math.min(U32_MAX, Math.ceil(task.deadline - now))),
+    priority: task.priority,
+    flags: task.flags,
+    creditUpTo: task.creditUpTo,
+    service: task.service.name,
+    traceparent: task.traceparent,
+    body: task.body,
+  }
+}
+
+function microseconds(ms: number): number {
+  return Math.max(0, Math.min(U32_MAX, Math.round(ms * 1000)))
+}
+
+const CODES: ReadonlySet<string> = new Set(Object.values(ErrorCode))
+
+/** Handlers may answer with codes of their own; counted one by one, they would be a label a stranger can make grow. */
+function outcome(code: string): string {
+  if (code === '') return 'ok'
+  return CODES.has(code) ? code : ErrorCode.TaskFailed
+}
+
+function busy(config: CoreConfig): Failure {
+  return {
+    code: ErrorCode.Busy,
+    retryable: true,
+    retryAfterMs: config.busyRetryAfterMs,
+    message: `${config.queueMax} tasks wait at ${config.name} already; try again in ${config.busyRetryAfterMs} ms, or add workers`,
+  }
+}
+
+/** Long enough that a client with one address does not hammer a broker that takes seconds to leave. */
+const DRAINING_RETRY_MS = 500
+
+export function draining(name: string): Failure {
+  return {
+    code: ErrorCode.Draining,
+    retryable: true,
+    retryAfterMs: DRAINING_RETRY_MS,
+    message: `${name} is leaving and takes no new task; send it to another broker, or here again once it is back`,
+  }
+}
+
+function noService(service: string): Failure {
+  return {
+    code: ErrorCode.NoService,
+    retryable: true,
+    retryAfterMs: 0,
+    message: `no worker in any cluster serves ${service === '' ? 'the anonymous service' : `"${service}"`}; start one, or let the task wait`,
+  }
+}
+
+function poison(workers: readonly string[]): Failure {
+  return {
+    code: ErrorCode.Poison,
+    retryable: false,
+    retryAfterMs: 0,
+    message: `${workers.length} workers died with this task (${workers.join(', ')}); look at their logs before you send it again`,
+  }
+}
+
+const CAUSE: { readonly [why in TakenBack]: string } = {
+  workerLost: 'its worker died',
+  peerLost: 'the cluster that ran it was lost',
+  silent: 'its worker fell silent',
+  inventory: 'it, or its answer, was lost on the way',
+  undelivered: 'it could not be delivered',
+  handedBack: 'its worker left before it was done',
+  notStarted: 'it was not started',
+}
+
+function unknown(why: TakenBack): Failure {
+  return {
+    code: ErrorCode.Unknown,
+    retryable: false,
+    retryAfterMs: 0,
+    message: `${CAUSE[why]}, and a task marked as not idempotent is not started twice; find out whether it ran before you send it anew`,
+  }
+}
+
+function streamBroken(why: TakenBack): Failure {
+  return {
+    code: ErrorCode.StreamBroken,
+    retryable: true,
+    retryAfterMs: 0,
+    message: `${CAUSE[why]} after the stream had begun; start the stream again from its beginning`,
+  }
+}

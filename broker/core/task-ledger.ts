@@ -1,0 +1,109 @@
+import type { Reply } from '../../protocol/record.ts'
+import { Task } from './task.ts'
+
+/** The answer of a task that has ended, for a client that asks again because the first copy was lost on its way. */
+export class Answered {
+  readonly id: string
+  readonly reply: Reply
+  readonly at: number
+
+  constructor(id: string, reply: Reply, at: number) {
+    this.id = id
+    this.reply = reply
+    this.at = at
+  }
+}
+
+/** What an answer takes besides its body, octets: an estimate, so that a million empty ones are not free. */
+const OVERHEAD = 256
+
+/**
+ * Every task of our own clients by its id: under way, or answered a little while ago. One map for both, since the same
+ * look-up asks for both. Answered ones leave in the order they came, when they are too many, too large or too old.
+ */
+export class TaskLedger {
+  readonly #entries = new Map<string, Task | Answered>()
+  /** A ring: the oldest answer is at `#oldest`. */
+  readonly #ring: (Answered | null)[]
+  readonly #bytesMax: number
+  readonly #ageMaxMs: number
+  #oldest = 0
+  #answered = 0
+  #bytes = 0
+
+  constructor(answersMax: number, bytesMax: number, ageMaxMs: number) {
+    this.#ring = new Array<Answered | null>(Math.max(1, answersMax)).fill(null)
+    this.#bytesMax = bytesMax
+    this.#ageMaxMs = ageMaxMs
+  }
+
+  get answered(): number {
+    return this.#answered
+  }
+
+  get underWay(): number {
+    return this.#entries.size - this.#answered
+  }
+
+  find(id: string): Task | Answered | undefined {
+    return this.#entries.get(id)
+  }
+
+  add(task: Task): void {
+    this.#entries.set(task.id, task)
+  }
+
+  /** Forgets a task that ended in a way worth trying again. */
+  remove(task: Task): void {
+    if (this.#entries.get(task.id) === task) this.#entries.delete(task.id)
+  }
+
+  /** The task has ended: its answer takes its place. */
+  answer(task: Task, reply: Reply, now: number): void {
+    const size = reply.body.byteLength + OVERHEAD
+    if (size > this.#bytesMax) {
+      this.remove(task)
+      return
+    }
+    while (
+      this.#answered === this.#ring.length ||
+      (this.#answered > 0 && this.#bytes + size > this.#bytesMax)
+    ) {
+      this.#dropOldest()
+    }
+    const entry = new Answered(task.id, { ...reply, body: compact(reply.body) }, now)
+    this.#ring[(this.#oldest + this.#answered) % this.#ring.length] = entry
+    this.#answered++
+    this.#bytes += size
+    this.#entries.set(task.id, entry)
+  }
+
+  /** Drops what is too old. @returns when to come again; Infinity when nothing is kept */
+  expire(now: number): number {
+    while (this.#answered > 0) {
+      const at = this.#ring[this.#oldest]?.at ?? now
+      if (at + this.#ageMaxMs > now) return at + this.#ageMaxMs
+      this.#dropOldest()
+    }
+    return Number.POSITIVE_INFINITY
+  }
+
+  *tasks(): Iterable<Task> {
+    for (const entry of this.#entries.values()) if (entry instanceof Task) yield entry
+  }
+
+  #dropOldest(): void {
+    const entry = this.#ring[this.#oldest]
+    if (entry === null || entry === undefined) return
+    this.#ring[this.#oldest] = null
+    this.#oldest = (this.#oldest + 1) % this.#ring.length
+    this.#answered--
+    this.#bytes -= entry.reply.body.byteLength + OVERHEAD
+    if (this.#entries.get(entry.id) === entry) this.#entries.delete(entry.id)
+  }
+}
+
+/** A body is a slice of the message it came in: kept as it is, one answer of 10 octets could hold 64 KiB. */
+function compact(body: Uint8Array): Uint8Array {
+  return body.byteLength * 2 < body.buffer.byteLength ? Uint8Array.prototype.slice.call(body) : body
+}
