@@ -54,6 +54,8 @@ export class Broker implements Machine {
   readonly #due: Timed[] = []
   #stateSeq = 0
   #publishedAt = Number.NEGATIVE_INFINITY
+  /** Last call of `timeout`: at least every state interval, unless we stood still. */
+  #ranAt: number
   #workersBeatAt: number
   #peersBeatAt: number
   #deferredAt = Number.POSITIVE_INFINITY
@@ -86,6 +88,7 @@ export class Broker implements Machine {
     this.workers = new Workers(context)
     this.peers = new Peers(context)
     this.guests = new Guests(context, (hello, at) => this.peers.met(hello, at))
+    this.#ranAt = now
     this.#workersBeatAt = now + config.workerHeartbeatIntervalMs
     this.#peersBeatAt = now + config.stateIntervalMs
   }
@@ -152,11 +155,11 @@ export class Broker implements Machine {
   }
 
   /** Somebody speaks another major version: it is told in words that all versions understand, and so is the log. */
-  foreignVersion(socket: LinkSocket, key: string, major: number): void {
+  foreignVersion(socket: LinkSocket, key: string, major: number, name: string): void {
     const message = `${this.config.name} speaks protocol version ${VERSION_MAJOR}, you speak ${major}; upgrade the older one`
     this.#port.send(new Link(socket, key), { kind: Kind.Refuse, reason: 'version', message })
     this.counters.drop('version')
-    const event = { key: printable(key), reason: 'version', message }
+    const event = { key: name === '' ? printable(key) : name, reason: 'version', message }
     if (socket === 'localfe') this.#port.event({ type: 'client-refused', ...event })
     else if (socket === 'localbe') this.#port.event({ type: 'worker-refused', ...event })
     else
@@ -239,6 +242,14 @@ export class Broker implements Machine {
 
   timeout(now: number): void {
     if (this.#left) return
+    // We stood still ourselves (a stopped process, a laptop asleep): what the others said meanwhile lies unread in the
+    // sockets, and nobody is dead for not having been heard.
+    if (now - this.#ranAt > 2 * this.config.stateIntervalMs) {
+      this.workers.excuse(now)
+      this.peers.excuse(now)
+      this.guests.excuse(now)
+    }
+    this.#ranAt = now
     const due = this.#due
     this.#wheel.advance(now, due)
     for (const timed of due) {

@@ -176,6 +176,11 @@ export class Guests {
     })
   }
 
+  /** It was we who did not listen: everybody's silence begins anew. */
+  excuse(now: number): void {
+    for (const guest of this.byName.values()) guest.heardAt = now
+  }
+
   /** Its timer has gone off. */
   check(guest: Guest, now: number): void {
     if (this.byName.get(guest.name) !== guest) return

@@ -76,15 +76,15 @@ export class Peer extends Timed {
   /** When the heartbeat under measurement left; 0: none. */
   beatSentAt = 0
   lent = 0
-  #generation = 0
 
-  constructor(address: string, configured: boolean, now: number) {
+  /** @param key routing id of the first connection */
+  constructor(address: string, key: string, configured: boolean, now: number) {
     super()
     this.address = address
     this.configured = configured
     this.heardAt = now
     this.connectedAt = now
-    this.link = new Link('cloudbe', `${address}#0`)
+    this.link = new Link('cloudbe', key)
   }
 
   get label(): string {
@@ -92,9 +92,8 @@ export class Peer extends Timed {
   }
 
   /** A fresh alias for a fresh connection; the epoch is kept, so that a restart is still recognised. */
-  renewLink(now: number): Link {
-    this.#generation++
-    const link = new Link('cloudbe', `${this.address}#${this.#generation}`)
+  renewLink(key: string, now: number): Link {
+    const link = new Link('cloudbe', key)
     link.epoch = this.link.epoch
     this.link = link
     this.connectedAt = now

@@ -31,6 +31,7 @@ export class Peers {
   readonly #aliases = new Set<string>()
   /** Names and addresses that the operator removed: neither gossip nor a greeting brings them back. */
   readonly #removed = new Set<string>()
+  #connections = 0
   /** Who is up has changed: our peers ought to know. */
   #newsToTell = false
 
@@ -57,7 +58,7 @@ export class Peers {
       counters.drop('peers_max')
       return false
     }
-    const peer = new Peer(address, byOperator, now)
+    const peer = new Peer(address, this.#nextKey(), byOperator, now)
     this.byAddress.set(address, peer)
     this.#byKey.set(peer.link.key, peer)
     port.event({ type: 'peer-joining', address, how })
@@ -343,6 +344,11 @@ export class Peers {
     }
   }
 
+  /** It was we who did not listen: everybody's silence begins anew. What they had to spare is old news all the same. */
+  excuse(now: number): void {
+    for (const peer of this.byName.values()) if (peer.phase === 'up') peer.heardAt = now
+  }
+
   /** Its timer has gone off: is it still there? */
   check(peer: Peer, now: number): void {
     const { config, wheel } = this.#context
@@ -478,7 +484,7 @@ export class Peers {
     const { port } = this.#context
     this.#byKey.delete(peer.link.key)
     port.disconnectPeer(peer.link, peer.address)
-    const link = peer.renewLink(now)
+    const link = peer.renewLink(this.#nextKey(), now)
     this.#byKey.set(link.key, peer)
     port.connectPeer(link, peer.address)
   }
@@ -495,6 +501,12 @@ export class Peers {
   #greet(peer: Peer): void {
     peer.hellos++
     this.#context.port.send(peer.link, this.#context.hello('peer'))
+  }
+
+  /** Short, since addresses may be longer than a routing id; never used twice, since libzmq would abort. */
+  #nextKey(): string {
+    this.#connections++
+    return `peer-${this.#connections}`
   }
 
   #alias(address: string): void {

@@ -346,6 +346,11 @@ export class Workers {
     return Math.max(worker.heartbeatIntervalMs, this.#context.config.workerHeartbeatIntervalMs)
   }
 
+  /** It was we who did not listen: everybody's silence begins anew. */
+  excuse(now: number): void {
+    for (const worker of this.byKey.values()) worker.heardAt = now
+  }
+
   /** Its timer has gone off: it is dead if it has said nothing meanwhile. */
   check(worker: Worker, now: number): void {
     if (this.byKey.get(worker.link.key) !== worker) return
