@@ -307,7 +307,7 @@ export class Client<C extends Call> implements Machine {
         `the broker speaks version ${hello.major}.${hello.minor} of the protocol, this client ${VERSION_MAJOR}.${VERSION_MINOR}: install the same major version on both sides`,
       )
     } else {
-      connection.refusal = ''
+      connection.endpoint.refusal = ''
       connection.endpoint.bodyMax = hello.bodyMax
     }
   }
@@ -317,8 +317,8 @@ export class Client<C extends Call> implements Machine {
    * For REFUSE in a message of another major version, of which nothing else can be read.
    */
   refused(connection: Connection, reason: string, message: string): void {
-    if (connection.refusal === message) return
-    connection.refusal = message
+    if (connection.endpoint.refusal === message) return
+    connection.endpoint.refusal = message
     this.#port.event({ type: 'refused', endpoint: connection.endpoint.address, reason, message })
   }
 
@@ -486,18 +486,18 @@ export class Client<C extends Call> implements Machine {
   }
 
   #isSilent(call: C, connection: Connection, now: number): boolean {
-    if (connection.refusal !== '' || connection.heard === call.heardBefore) return true
+    if (connection.endpoint.refusal !== '' || connection.heard === call.heardBefore) return true
     return now - connection.lastHeardAt > SILENT_INTERVALS * this.#heartbeatIntervalMs
   }
 
   #noAnswer(call: C, connection: Connection, why: string, now: number) {
     const addresses = this.#endpoints.map((endpoint) => endpoint.address).join(', ')
     const refusal =
-      connection.refusal === ''
+      connection.endpoint.refusal === ''
         ? ''
-        : ` ${connection.endpoint.address} refuses this client: ${connection.refusal}`
+        : ` ${connection.endpoint.address} refuses this client: ${connection.endpoint.refusal}`
     const seconds = ((now - call.startedAt) / 1000).toFixed(1)
-    if (!this.#everHeard || connection.refusal !== '') {
+    if (!this.#everHeard || connection.endpoint.refusal !== '') {
       const message = `no broker ${this.#everHeard ? 'takes tasks' : 'was ever heard'} at ${addresses} (${seconds} s, ${why}).${refusal === '' ? ' Check that one runs there, that the address is its localfe, and that nothing blocks the way' : refusal}`
       return failure('UNAVAILABLE', true, message)
     }
@@ -627,6 +627,10 @@ export class Client<C extends Call> implements Machine {
 
   /** Counts the call where it waits, and nowhere else. */
   #attach(call: C, connection: Connection): void {
+    if (call.connection === connection) {
+      this.#unhold(call, connection)
+      return
+    }
     this.#detach(call)
     call.connection = connection
     connection.calls++
@@ -635,13 +639,16 @@ export class Client<C extends Call> implements Machine {
   #detach(call: C): void {
     const connection = call.connection
     if (connection === undefined) return
-    connection.calls--
-    if (call.phase === Phase.Held) {
-      connection.held--
-      call.phase = Phase.Idle
-    }
+    this.#unhold(call, connection)
     call.connection = undefined
+    connection.calls--
     if (connection.calls === 0 && connection !== this.#current && !connection.closed) this.#shut(connection)
+  }
+
+  #unhold(call: C, connection: Connection): void {
+    if (call.phase !== Phase.Held) return
+    connection.held--
+    call.phase = Phase.Idle
   }
 
   #remove(call: C): void {

@@ -5,6 +5,8 @@ export class Endpoint {
   avoidUntil = 0
   /** Largest body the broker there takes, octets, once it has said so. */
   bodyMax = Number.POSITIVE_INFINITY
+  /** What the broker there said when it would not talk to us; empty when it does. */
+  refusal = ''
 
   constructor(address: string) {
     this.address = address
@@ -27,8 +29,6 @@ export class Connection {
   calls = 0
   held = 0
   closed = false
-  /** What the broker said when it would not talk to us. */
-  refusal = ''
 
   constructor(endpoint: Endpoint, now: number) {
     this.endpoint = endpoint
