@@ -59,20 +59,45 @@ export const clientSchema = z.strictObject({
 
 export type ClientConfig = z.output<typeof clientSchema>
 
+/** What `spillway request` can be told, by flag, environment (SPILLWAY_…) or file. */
+export const requestSchema = z.strictObject({
+  connect: clientSchema.shape.connect,
+  ...callFields,
+  /** False: never start a task twice. */
+  idempotent: z.boolean().default(true),
+  /** Fail at once when nobody serves the service. */
+  failFast: z.boolean().default(false),
+  /** With --lines: tasks under way at once. */
+  concurrency: z.number().int().min(1).max(OUTSTANDING_LIMIT).default(64),
+})
+
+export type RequestConfig = z.output<typeof requestSchema>
+
 /** A setting that cannot be used: names field, value and expectation. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly code = 'CONFIG'
 }
 
-/** Checks values against a schema. @throws ConfigError naming every field that is wrong */
-export function parseConfig<S extends z.ZodType>(schema: S, values: unknown): z.output<S> {
+/**
+ * Checks values against a schema.
+ *
+ * @param sources where the value of a field comes from, if it is worth telling
+ * @throws ConfigError naming every field that is wrong
+ */
+export function parseConfig<S extends z.ZodType>(
+  schema: S,
+  values: unknown,
+  sources: ReadonlyMap<string, string> = NO_SOURCES,
+): z.output<S> {
   const result = schema.safeParse(values)
   if (result.success) return result.data
-  throw new ConfigError(result.error.issues.map((issue) => explain(issue, values)).join('; '))
+  throw new ConfigError(result.error.issues.map((issue) => explain(issue, values, sources)).join('; '))
 }
 
-function explain(issue: z.core.$ZodIssue, values: unknown): string {
+const NO_SOURCES: ReadonlyMap<string, string> = new Map()
+
+function explain(issue: z.core.$ZodIssue, values: unknown, sources: ReadonlyMap<string, string>): string {
   const field = issue.path.join('.') || 'options'
   let value = values
   for (const key of issue.path) {
@@ -80,5 +105,8 @@ function explain(issue: z.core.$ZodIssue, values: unknown): string {
   }
   const nested = issue.code === 'invalid_union' ? issue.errors.flat().map((inner) => inner.message) : []
   const message = nested.length > 0 ? [...new Set(nested)].join(' or ') : issue.message
-  return issue.path.length === 0 ? message : `${field} = ${JSON.stringify(value) ?? 'nothing'}: ${message}`
+  if (issue.path.length === 0) return message
+  const source = sources.get(String(issue.path[0]))
+  const from = source === undefined ? '' : ` (${source})`
+  return `${field} = ${JSON.stringify(value) ?? 'nothing'}${from}: ${message}`
 }

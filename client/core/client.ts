@@ -462,17 +462,17 @@ export class Client<C extends Call> implements Machine {
     for (const call of due) {
       const connection = call.connection
       if (this.#find(call.token) !== call || connection === undefined) continue
-      if (now >= call.deadlineAt) {
-        this.#fail(call, this.#noAnswer(call, connection, 'its deadline passed', now), now)
-      } else if (call.phase === Phase.Waiting) {
-        this.#transmit(call, this.#current ?? this.#open(now), now)
-      } else if (call.tries >= call.retries) {
-        this.#tellCancelled(call)
-        const why =
+      const gaveUp = call.phase !== Phase.Waiting && call.tries >= call.retries
+      if (gaveUp || now >= call.deadlineAt) {
+        // Once its time is over the broker drops it by itself.
+        if (now < call.deadlineAt) this.#tellCancelled(call)
+        const tries =
           call.retries === 1
             ? 'the only try went unanswered'
             : `${call.retries} tries in a row went unanswered`
-        this.#fail(call, this.#noAnswer(call, connection, why, now), now)
+        this.#fail(call, this.#noAnswer(call, connection, gaveUp ? tries : 'its deadline passed', now), now)
+      } else if (call.phase === Phase.Waiting) {
+        this.#transmit(call, this.#current ?? this.#open(now), now)
       } else {
         call.tries++
         if (!this.#isSilent(call, connection, now)) this.#transmit(call, connection, now)

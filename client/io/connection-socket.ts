@@ -10,7 +10,10 @@ import type { Connection } from '../core/connection.ts'
 const BATCH_MAX = 64 * 1024
 /** Messages read in a row before the event loop gets its turn: a drain never yields by itself. */
 const DRAIN_MAX = 448
-/** What does not fit into libzmq's own queue; beyond it messages are lost, and the calls' timeouts see to it, octets. */
+/**
+ * Packed frames that do not fit into libzmq's own queue; beyond it messages are lost, and the calls' timeouts see to
+ * it, octets. Large bodies do not count: they are kept by their calls in any case.
+ */
 const UNSENT_MAX = 64 * 1024 * 1024
 /** How long a read may stay pending after the last call has ended: so long the process is kept from its exit, ms. */
 const PARK_AFTER_MS = 250
@@ -37,8 +40,9 @@ export class ConnectionSocket {
   readonly #limits: { readonly bodyMax: number }
   readonly #dealer: Dealer
   readonly #encoder = new MessageEncoder()
-  /** The receiver's epoch in the header of the batch under way; -1 when there is none. */
-  #batchTo = -1
+  /** A batch is under way, with this epoch of the receiver in its header. */
+  #begun = false
+  #knownTo = 0
   #unsent: Buffer[][] = []
   #unsentOctets = 0
   #writing = false
@@ -62,11 +66,15 @@ export class ConnectionSocket {
 
   add(record: Record): void {
     const to = this.connection.epoch
-    // A message to a broker's former life is dropped unread by its next.
-    if (this.#batchTo >= 0 && this.#batchTo !== to) this.flush()
-    if (this.#batchTo < 0) {
+    if (to !== this.#knownTo) {
+      // A message to a broker's former life is dropped unread by its next: everything in it is sent again anyway.
+      if (this.#knownTo !== 0) this.#forget()
+      else this.flush()
+      this.#knownTo = to
+    }
+    if (!this.#begun) {
       this.#encoder.begin(this.#epoch, to)
-      this.#batchTo = to
+      this.#begun = true
     }
     this.#encoder.add(record)
     if (this.#encoder.size >= BATCH_MAX) this.flush()
@@ -74,8 +82,8 @@ export class ConnectionSocket {
   }
 
   flush(): void {
-    if (this.#batchTo < 0) return
-    this.#batchTo = -1
+    if (!this.#begun) return
+    this.#begun = false
     const frames = this.#encoder.finish()
     if (this.#closed) return
     this.messagesSent++
@@ -104,11 +112,16 @@ export class ConnectionSocket {
   }
 
   #queue(frames: Buffer[]): void {
-    let octets = 0
-    for (const frame of frames) octets += frame.byteLength
+    const octets = frames[0]?.byteLength ?? 0
     if (this.#unsentOctets + octets > UNSENT_MAX) return
     this.#unsentOctets += octets
     this.#unsent.push(frames)
+  }
+
+  #forget(): void {
+    this.#begun = false
+    this.#unsent = []
+    this.#unsentOctets = 0
   }
 
   async #write(): Promise<void> {
@@ -116,10 +129,17 @@ export class ConnectionSocket {
     try {
       while (this.#unsent.length > 0) {
         const queued = this.#unsent
-        this.#unsent = []
-        this.#unsentOctets = 0
+        let next = 0
         this.#dealer.sendTimeout = -1
-        for (const frames of queued) await this.#dealer.send(frames)
+        // Another array means that this one was forgotten meanwhile.
+        for (; next < queued.length && this.#unsent === queued; next++) {
+          const frames = queued[next]
+          if (frames !== undefined) await this.#dealer.send(frames)
+        }
+        if (this.#unsent === queued) {
+          this.#unsent = []
+          this.#unsentOctets = 0
+        }
       }
       this.#dealer.sendTimeout = 0
     } catch (error) {

@@ -169,6 +169,19 @@ describe('a request', () => {
 })
 
 describe('when a broker dies', () => {
+  test('what libzmq cannot queue for it is kept, and sent when it is back', async () => {
+    const first = await broker(capitals)
+    const { endpoint } = first
+    const c = client([endpoint], { timeoutMs: 20_000, deadlineMs: 20_000 })
+    await c.request('x')
+    await first.close()
+    // Each in a message of its own, more of them than fit under the socket's high-water mark.
+    const body = Buffer.alloc(64 * 1024, 'x')
+    const replies = Array.from({ length: 1500 }, () => c.request(body))
+    await broker(({ reply }) => reply('done'), endpoint, 2)
+    expect((await Promise.all(replies)).every((reply) => reply.text() === 'done')).toBe(true)
+  })
+
   test('thousands outstanding go to the next endpoint and are all answered', async () => {
     const dead = await broker(() => {})
     const alive = await broker(capitals)
