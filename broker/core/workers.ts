@@ -86,6 +86,7 @@ export class Workers {
         const assignment = this.#assignment(worker, record.token)
         if (assignment === null) {
           this.#late(worker, record.token)
+          scheduler.pumpWorker(worker, now)
           break
         }
         // It has no slot where we counted one: nothing more for it until its next sign of life sets us right.
