@@ -414,18 +414,19 @@ export class Workers {
   #reconcile(worker: Worker, received: number, tokens: readonly Token[], now: number): void {
     const { scheduler, port } = this.#context
     const held = new Set(tokens)
-    let tasksLost = 0
-    for (const a of worker.assignments.newestFirst()) {
-      if (held.delete(a.token) || a.number > received) continue
-      tasksLost++
-      scheduler.takeBack(a, 'inventory', now)
-    }
+    const lost = worker.assignments.newestFirst().filter((a) => !held.delete(a.token) && a.number <= received)
+    // First the slots that are taken after all, or what is taken back would be sent to them.
     worker.ghosts.clear()
     for (const token of held) {
       worker.ghosts.add(token)
       port.send(worker.link, { kind: Kind.Cancel, token })
     }
     scheduler.slotsChanged(worker)
+    let tasksLost = 0
+    for (const a of lost) {
+      if (a.task?.current === a) tasksLost++
+      scheduler.takeBack(a, 'inventory', now)
+    }
     scheduler.pumpWorker(worker, now)
     if (tasksLost > 0) port.event({ type: 'inventory', executor: worker.name, tasksLost })
   }
