@@ -34,7 +34,8 @@ export class Guests {
     if (message.to !== epoch && !(message.to === 0 && message.records[0]?.kind === Kind.Hello)) {
       // Meant for an earlier life of this broker, or said before hello: our HELLO sets the sender right.
       counters.drop(message.to === 0 ? 'no_hello' : 'stale_epoch')
-      this.#greet(guest?.link ?? new Link('cloudfe', key), message.from)
+      // By a link of its own unless it is the same life of the guest: a new one has to be noticed when it says hello.
+      this.#greet(guest?.link.epoch === message.from ? guest.link : new Link('cloudfe', key), message.from)
       return
     }
     if (guest !== undefined && guest.link.epoch !== message.from) {

@@ -32,7 +32,8 @@ export class Workers {
     if (message.to !== 0 && message.to !== epoch) {
       // It has not noticed our restart: our HELLO tells it, and it signs in again.
       counters.drop('stale_epoch')
-      const link = worker?.link ?? new Link('localbe', key)
+      // By a link of its own unless it is the same life of the worker: a new one has to be noticed when it signs in.
+      const link = worker?.link.epoch === message.from ? worker.link : new Link('localbe', key)
       link.epoch = message.from
       port.send(link, this.#context.hello('local'))
       return
