@@ -403,6 +403,11 @@ export class Scheduler {
         return
       }
     }
+    if (now >= task.deadline) {
+      // The executor was given up because the task's time is over: another start would be cancelled in the same breath.
+      this.expire(task, now)
+      return
+    }
     this.#counters.redispatched[why]++
     if (this.#deferred.size === 0 && this.#budget.take(now)) this.#restore(task, now)
     else {
