@@ -31,7 +31,13 @@ export class Clients {
 
   receive(key: string, message: Message, now: number): void {
     const { port, counters, epoch } = this.#context
-    const client = this.#byKey.get(key) ?? new Client(new Link('localfe', key), this.#byKey)
+    let known = this.#byKey.get(key)
+    if (known !== undefined && known.link.epoch !== message.from) {
+      // Another process behind the same routing id: it knows nothing of the former one's tasks, and gives tokens anew.
+      this.#cancelAll(known)
+      known = undefined
+    }
+    const client = known ?? new Client(new Link('localfe', key), this.#byKey)
     client.link.epoch = message.from
     if (message.to !== 0 && message.to !== epoch) {
       // Meant for an earlier life of this broker: our HELLO tells the client, and it sends again what it still wants.
@@ -61,12 +67,16 @@ export class Clients {
           break
         }
         case Kind.Disconnect:
-          for (const task of client.tasks.values()) this.#context.scheduler.cancel(task)
+          this.#cancelAll(client)
           break
         default:
           counters.drop('out_of_place')
       }
     }
+  }
+
+  #cancelAll(client: Client): void {
+    for (const task of client.tasks.values()) this.#context.scheduler.cancel(task)
   }
 
   /** A stock client's task: it can say nothing of itself but its body. */
