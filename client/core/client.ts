@@ -325,6 +325,11 @@ export class Client<C extends Call> implements Machine {
   // Turned away: never started, so it may go anywhere.
 
   #turnedAway(call: C, connection: Connection, reply: Reply, now: number): void {
+    if (call.nextIndex > 0) {
+      // A broker that leaves gives up on a stream in its middle: another's pieces cannot go on where it ended.
+      this.#streamBroken(call, reply.message, now)
+      return
+    }
     call.sentToEpoch = 0
     // Up to half of it on top, at random: those who were turned away together shall not come back together.
     const pauseMs = Math.max(reply.retryAfterMs, RETRY_AFTER_MIN_MS) * (1 + this.#random32() / WORD / 2)

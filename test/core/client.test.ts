@@ -670,6 +670,15 @@ describe('a stream', () => {
     expect(s.codeOf(call)).toBe(ErrorCode.StreamBroken)
   })
 
+  test('breaks when its broker gives it up in the middle, and is not sent on as if nothing had come', () => {
+    const s = new Scene({ endpoints: [A, B] })
+    const call = s.submit(stream)
+    s.hear(piece(call.token, 0))
+    s.hear(reply(call.token, { code: ErrorCode.Draining, retryable: true, retryAfterMs: 500 }))
+    expect(s.codeOf(call)).toBe(ErrorCode.StreamBroken)
+    expect(s.requests()).toHaveLength(1)
+  })
+
   test('goes on after a reconnect to the same life of the broker, with the credit it had', () => {
     const s = new Scene()
     const call = s.submit(stream)
