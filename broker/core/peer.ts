@@ -67,6 +67,8 @@ export class Peer extends Timed {
   sent = 0
   seen = 0
   answered = 0
+  /** Answers it says it has sent beyond those, until an INVENTORY makes up for them. */
+  missing = 0
   /** The offers that sends `seen + 1` to `sent` counted against; `#head` is where `seen` is. */
   #onTheirWay: Offer[] = []
   #head = 0
@@ -135,6 +137,7 @@ export class Peer extends Timed {
     this.sent = 0
     this.seen = 0
     this.answered = 0
+    this.missing = 0
     this.#onTheirWay = []
     this.#head = 0
     this.stateSeq = -1

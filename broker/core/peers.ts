@@ -181,8 +181,10 @@ export class Peers {
         break
       }
       case Kind.Heartbeat:
-        if (record.sent > peer.answered) port.send(peer.link, { kind: Kind.Audit, sent: peer.sent })
-        peer.answered = record.sent
+        peer.missing = Math.max(0, record.sent - peer.answered)
+        // With every heartbeat until an inventory comes: the question and the answer may be lost as well.
+        if (peer.missing > 0) port.send(peer.link, { kind: Kind.Audit, sent: peer.sent })
+        else peer.answered = record.sent
         if (peer.beatSentAt > 0) {
           peer.measured(now - peer.beatSentAt)
           peer.beatSentAt = 0
@@ -522,6 +524,8 @@ export class Peers {
   #reconcile(peer: Peer, received: number, tokens: readonly Token[], now: number): void {
     const { scheduler, port } = this.#context
     peer.acknowledge(received)
+    peer.answered += peer.missing
+    peer.missing = 0
     const held = new Set(tokens)
     let tasksLost = 0
     for (const a of peer.assignments.newestFirst()) {

@@ -31,6 +31,8 @@ export class Worker extends Timed {
   /** REQUESTs sent, and final answers received: compared with the worker's own counts at each heartbeat. */
   sent = 0
   answered = 0
+  /** Answers it says it has sent beyond those, until an INVENTORY makes up for them. */
+  missing = 0
   heardAt: number
   /** Between its heartbeats, ms. */
   heartbeatIntervalMs: number

@@ -97,8 +97,10 @@ export class Workers {
         break
       }
       case Kind.Heartbeat:
-        if (record.sent > worker.answered) port.send(worker.link, { kind: Kind.Audit, sent: worker.sent })
-        worker.answered = record.sent
+        worker.missing = Math.max(0, record.sent - worker.answered)
+        // With every heartbeat until an inventory comes: the question and the answer may be lost as well.
+        if (worker.missing > 0) port.send(worker.link, { kind: Kind.Audit, sent: worker.sent })
+        else worker.answered = record.sent
         if (record.ask) port.send(worker.link, { kind: Kind.Heartbeat, ask: false, sent: worker.sent })
         break
       case Kind.Inventory:
@@ -414,6 +416,8 @@ export class Workers {
   /** What the worker should hold and does not was lost on the way; what it holds and should not takes a slot until it ends. */
   #reconcile(worker: Worker, received: number, tokens: readonly Token[], now: number): void {
     const { scheduler, port } = this.#context
+    worker.answered += worker.missing
+    worker.missing = 0
     const held = new Set(tokens)
     const lost = worker.assignments.newestFirst().filter((a) => !held.delete(a.token) && a.number <= received)
     // First the slots that are taken after all, or what is taken back would be sent to them.
