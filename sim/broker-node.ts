@@ -1,0 +1,254 @@
+import { Broker } from '../broker/core/broker.ts'
+import type { CoreConfig } from '../broker/core/config.ts'
+import type { BrokerEvent } from '../broker/core/event.ts'
+import { Link, type LinkSocket, type UndeliveredReason } from '../broker/core/link.ts'
+import type { BrokerPort } from '../broker/core/port.ts'
+import { Kind, type Message, type Record, type State } from '../protocol/record.ts'
+import type { EventQueue } from './event-queue.ts'
+import type { Network, Pipe } from './network.ts'
+import { type Clock, Node } from './node.ts'
+import type { Watch } from './watch.ts'
+
+/** What one turn has for one link. */
+class Batch {
+  records: Record[] = []
+  /** Where the link's messages go; looked up again when it has gone. */
+  pipe: Pipe | null = null
+}
+
+/** Where a cluster's broker listens. */
+export function addresses(cluster: string) {
+  return {
+    localfe: `sim://${cluster}/localfe`,
+    localbe: `sim://${cluster}/localbe`,
+    cloudfe: `sim://${cluster}/cloudfe`,
+    statebe: `sim://${cluster}/statebe`,
+  } as const
+}
+
+/** A broker's core with simulated sockets around it. */
+export class BrokerNode extends Node implements BrokerPort {
+  readonly core: Broker
+  readonly epoch: number
+  /** Set when it has drained and said goodbye. */
+  left = false
+  readonly #network: Network
+  readonly #watch: Watch
+  readonly #pipes: { readonly [socket in LinkSocket]: Map<string, Pipe> } = {
+    localfe: new Map(),
+    localbe: new Map(),
+    cloudfe: new Map(),
+    cloudbe: new Map(),
+  }
+  readonly #subscriptions = new Map<string, Pipe>()
+  readonly #subscribers = new Set<Pipe>()
+  #dirty: Link[] = []
+  #spare: Link[] = []
+  readonly #failed: { link: Link; records: readonly Record[]; reason: UndeliveredReason }[] = []
+  /** Virtual time of the turn under way: the port's calls happen then. */
+  #at = 0
+
+  constructor(
+    queue: EventQueue,
+    network: Network,
+    watch: Watch,
+    number: number,
+    name: string,
+    cluster: number,
+    clock: Clock,
+    config: CoreConfig,
+    epoch: number,
+    random: () => number,
+    at: number,
+  ) {
+    super(queue, number, name, cluster, clock)
+    this.#network = network
+    this.#watch = watch
+    this.epoch = epoch
+    this.#at = at
+    this.core = new Broker(config, this, epoch, random, clock.read(at))
+    const { localfe, localbe, cloudfe, statebe } = addresses(config.name)
+    for (const address of [localfe, localbe, cloudfe, statebe]) network.listen(address, this, at)
+    this.rest(at)
+  }
+
+  addPeers(peers: readonly string[], at: number): void {
+    this.#at = at
+    this.core.setPeers(peers, this.clock.read(at))
+    this.#endTurn(at)
+  }
+
+  drain(deadlineMs: number, at: number): void {
+    this.#at = at
+    this.core.drain(deadlineMs, this.clock.read(at))
+    this.#endTurn(at)
+  }
+
+  kill(at: number): void {
+    const { localfe, localbe, cloudfe, statebe } = addresses(this.core.config.name)
+    this.#network.kill(this, [localfe, localbe, cloudfe, statebe], at)
+  }
+
+  // ---------------------------------------------------------------- what comes in
+
+  protected override nextTimeout(): number {
+    return this.core.nextTimeout()
+  }
+
+  protected override timeout(now: number, at: number): void {
+    this.#at = at
+    this.core.timeout(now)
+    this.#endTurn(at)
+  }
+
+  override arrived(pipe: Pipe, message: Message, at: number): void {
+    if (pipe.socket === 'statebe') return
+    this.#at = at
+    const now = this.clock.read(at)
+    this.#watch.atBroker(this, pipe.socket, pipe.key, message, at)
+    if (pipe.socket === 'localfe') this.core.localfe(pipe.key, message, now)
+    else if (pipe.socket === 'localbe') this.core.localbe(pipe.key, message, now)
+    else this.core.cloudfe(pipe.key, message, now)
+    this.#endTurn(at)
+  }
+
+  override answered(pipe: Pipe, message: Message, at: number): void {
+    this.#at = at
+    const now = this.clock.read(at)
+    if (pipe.socket === 'statebe') this.core.statefe(message, now)
+    else {
+      this.#watch.atBroker(this, 'cloudbe', pipe.name, message, at)
+      this.core.cloudbe(pipe.name, message, now)
+    }
+    this.#endTurn(at)
+  }
+
+  override joined(pipe: Pipe): void {
+    if (pipe.socket === 'statebe') this.#subscribers.add(pipe)
+    else this.#pipes[pipe.socket].set(pipe.key, pipe)
+  }
+
+  override lost(pipe: Pipe, at: number): void {
+    if (pipe.socket === 'statebe') {
+      this.#subscribers.delete(pipe)
+      return
+    }
+    const pipes = this.#pipes[pipe.socket]
+    if (pipes.get(pipe.key) === pipe) pipes.delete(pipe.key)
+    if (pipe.socket !== 'localbe' || !this.alive) return
+    this.core.workerDisconnected(this.clock.read(at))
+    if (!this.frozen) this.rest(at)
+  }
+
+  override hungUp(pipe: Pipe, at: number): void {
+    if (pipe.socket !== 'cloudfe' || !this.alive || this.frozen) return
+    this.#at = at
+    this.core.peerDisconnected(pipe.name, this.clock.read(at))
+    this.#endTurn(at)
+  }
+
+  // ---------------------------------------------------------------- what goes out
+
+  send(link: Link, record: Record): void {
+    let batch = link.outbox
+    if (!(batch instanceof Batch)) {
+      batch = new Batch()
+      link.outbox = batch
+    }
+    if (!(batch instanceof Batch)) return
+    if (batch.records.length === 0) this.#dirty.push(link)
+    batch.records.push(record)
+    if (record.kind === Kind.Request) this.#watch.requested(this, link, record)
+  }
+
+  publish(state: State): void {
+    this.#watch.published(this, state)
+    const message: Message = { from: this.epoch, to: 0, records: [state] }
+    // What a subscriber's pipe does not take, it misses.
+    for (const pipe of this.#subscribers) this.#network.sendBack(pipe, message, this.#at)
+  }
+
+  connectPeer(link: Link, address: string): void {
+    const pipe = this.#network.dial(this, 'cloudfe', address, this.core.config.name, link.key, this.#at)
+    this.#pipes.cloudbe.set(link.key, pipe)
+  }
+
+  disconnectPeer(link: Link): void {
+    const pipe = this.#pipes.cloudbe.get(link.key)
+    if (pipe === undefined) return
+    // What was said before goes out before.
+    if (link.outbox instanceof Batch && link.outbox.records.length > 0) {
+      this.#transmit(link, link.outbox.records)
+      link.outbox.records = []
+    }
+    this.#pipes.cloudbe.delete(link.key)
+    this.#network.close(pipe, this.#at)
+  }
+
+  subscribe(address: string): void {
+    if (this.#subscriptions.has(address)) return
+    const pipe = this.#network.dial(this, 'statebe', address, this.name, address, this.#at)
+    this.#subscriptions.set(address, pipe)
+  }
+
+  unsubscribe(address: string): void {
+    const pipe = this.#subscriptions.get(address)
+    if (pipe === undefined) return
+    this.#subscriptions.delete(address)
+    this.#network.close(pipe, this.#at)
+  }
+
+  event(event: BrokerEvent): void {
+    this.#watch.brokerSays(this, event)
+  }
+
+  drained(): void {
+    this.left = true
+  }
+
+  #endTurn(at: number): void {
+    this.#flush()
+    while (this.#failed.length > 0) {
+      const failed = this.#failed.splice(0)
+      for (const { link, records, reason } of failed) {
+        this.core.undelivered(link, records, reason, this.clock.read(at))
+      }
+      this.#flush()
+    }
+    this.#watch.afterBroker(this, at)
+    if (this.left) {
+      this.kill(at)
+      return
+    }
+    this.rest(at)
+  }
+
+  #flush(): void {
+    const dirty = this.#dirty
+    if (dirty.length === 0) return
+    this.#dirty = this.#spare
+    for (const link of dirty) {
+      const batch = link.outbox
+      if (!(batch instanceof Batch) || batch.records.length === 0) continue
+      const records = batch.records
+      batch.records = []
+      this.#transmit(link, records)
+    }
+    dirty.length = 0
+    this.#spare = dirty
+  }
+
+  #transmit(link: Link, records: readonly Record[]): void {
+    const pipe = this.#pipes[link.socket].get(link.key)
+    if (pipe === undefined) {
+      this.#failed.push({ link, records, reason: 'unreachable' })
+      return
+    }
+    const message: Message = { from: this.epoch, to: link.epoch, records }
+    const sent =
+      link.socket === 'cloudbe'
+        ? this.#network.sendOut(pipe, message, this.#at)
+        : this.#network.sendBack(pipe, message, this.#at)
+    if (!sent) this.#failed.push({ link, records, reason: 'full' })
+  }
+}

@@ -1,0 +1,159 @@
+import { Call, type CallTerms } from '../client/core/call.ts'
+import { Client } from '../client/core/client.ts'
+import type { ClientCoreConfig } from '../client/core/config.ts'
+import type { Connection } from '../client/core/connection.ts'
+import type { Outcome } from '../client/core/outcome.ts'
+import type { ClientEvent, ClientPort } from '../client/core/port.ts'
+import type { Message, Partial, Record } from '../protocol/record.ts'
+import type { Errand } from './errand.ts'
+import type { EventQueue } from './event-queue.ts'
+import type { Network, Pipe } from './network.ts'
+import { type Clock, Node } from './node.ts'
+import type { Watch } from './watch.ts'
+
+export class SimCall extends Call {
+  readonly errand: Errand
+  /** Pieces of a stream seen in the attempt that is being read. */
+  piecesAttempt = 0
+  pieces = 0
+
+  constructor(terms: CallTerms, errand: Errand) {
+    super(terms)
+    this.errand = errand
+  }
+}
+
+/** One socket of a client and what this turn has for it. */
+class Wire {
+  readonly connection: Connection
+  readonly pipe: Pipe
+  records: Record[] = []
+
+  constructor(connection: Connection, pipe: Pipe) {
+    this.connection = connection
+    this.pipe = pipe
+  }
+}
+
+/** A client's core with simulated sockets around it. */
+export class ClientNode extends Node implements ClientPort<SimCall> {
+  readonly core: Client<SimCall>
+  readonly epoch: number
+  readonly #network: Network
+  readonly #watch: Watch
+  /** Open ones; nearly always one. */
+  readonly #wires: Wire[] = []
+  #opened = 0
+  #at = 0
+
+  constructor(
+    queue: EventQueue,
+    network: Network,
+    watch: Watch,
+    number: number,
+    cluster: number,
+    clock: Clock,
+    config: ClientCoreConfig,
+    random32: () => number,
+  ) {
+    super(queue, number, config.name, cluster, clock)
+    this.#network = network
+    this.#watch = watch
+    this.epoch = config.epoch
+    this.core = new Client(config, this, random32)
+  }
+
+  submit(call: SimCall, at: number): void {
+    this.#at = at
+    this.#watch.submitted(this, call, at)
+    this.core.submit(call, this.clock.read(at))
+    this.#endTurn(at)
+  }
+
+  cancel(call: SimCall, at: number): void {
+    this.#at = at
+    this.core.cancel(call)
+    this.#endTurn(at)
+  }
+
+  kill(at: number): void {
+    this.#network.kill(this, [], at)
+  }
+
+  protected override nextTimeout(): number {
+    return this.core.nextTimeout()
+  }
+
+  protected override timeout(now: number, at: number): void {
+    this.#at = at
+    this.core.timeout(now)
+    this.#endTurn(at)
+  }
+
+  override arrived(): void {}
+  override joined(): void {}
+  override lost(): void {}
+  /** A DEALER is not told: it connects again by itself. */
+  override hungUp(): void {}
+
+  override answered(pipe: Pipe, message: Message, at: number): void {
+    for (const wire of this.#wires) {
+      if (wire.pipe !== pipe) continue
+      this.#at = at
+      this.core.receive(wire.connection, message, this.clock.read(at))
+      this.#endTurn(at)
+      return
+    }
+  }
+
+  open(connection: Connection): void {
+    const key = `${this.name}~${this.#opened++}`
+    const pipe = this.#network.dial(this, 'localfe', connection.endpoint.address, key, key, this.#at)
+    this.#wires.push(new Wire(connection, pipe))
+  }
+
+  close(connection: Connection): void {
+    const index = this.#wires.findIndex((wire) => wire.connection === connection)
+    const [wire] = index < 0 ? [] : this.#wires.splice(index, 1)
+    if (wire !== undefined) this.#network.close(wire.pipe, this.#at)
+  }
+
+  send(connection: Connection, record: Record): void {
+    for (const wire of this.#wires) {
+      if (wire.connection !== connection) continue
+      wire.records.push(record)
+      return
+    }
+  }
+
+  settle(call: SimCall, outcome: Outcome): void {
+    this.#watch.settled(this, call, outcome, this.#at)
+  }
+
+  partial(call: SimCall, piece: Partial): void {
+    this.#watch.piece(this, call, piece, this.#at)
+    this.#pieces.push(call)
+  }
+  /** Streams of which the application takes a piece when the turn is over. */
+  #pieces: SimCall[] = []
+
+  event(event: ClientEvent): void {
+    this.#watch.clientSays(this, event)
+  }
+
+  #endTurn(at: number): void {
+    if (this.#pieces.length > 0) {
+      const pieces = this.#pieces
+      this.#pieces = []
+      for (const call of pieces) this.core.taken(call, call.attempt)
+    }
+    for (const wire of this.#wires) {
+      if (wire.records.length === 0) continue
+      const records = wire.records
+      wire.records = []
+      // A DEALER whose pipe is full drops it: the calls' own timeouts see to it.
+      this.#network.sendOut(wire.pipe, { from: this.epoch, to: wire.connection.epoch, records }, at)
+    }
+    this.rest(at)
+  }
+}

@@ -1,0 +1,126 @@
+/** What a task's body says: the worker needs nothing else, wherever and however often the task runs. */
+export interface Work {
+  readonly number: number
+  readonly serviceMs: number
+  /** PARTIALs before the end. */
+  readonly pieces: number
+  readonly behaviour: Behaviour
+  /** Octets of the whole body. */
+  readonly size: number
+}
+
+export const Behaviour = {
+  Answers: 0,
+  /** The handler throws. */
+  Fails: 1,
+  /** Whoever runs it dies. */
+  Kills: 2,
+} as const
+export type Behaviour = (typeof Behaviour)[keyof typeof Behaviour]
+
+const HEADER = 24
+const fields = new Float64Array(HEADER / 8)
+const octets = new Uint8Array(fields.buffer)
+
+/** Smallest body that says all of it. */
+export const BODY_MIN = HEADER
+
+export function writeWork(work: Work): Uint8Array {
+  fields[0] = work.number
+  fields[1] = work.serviceMs
+  fields[2] = work.pieces * 4 + work.behaviour
+  if (work.size <= HEADER) return octets.slice()
+  const body = new Uint8Array(work.size)
+  body.set(octets)
+  return body
+}
+
+/** @returns null for a body that no client wrote */
+export function readWork(body: Uint8Array): Work | null {
+  if (body.byteLength < HEADER) return null
+  for (let i = 0; i < HEADER; i++) octets[i] = body[i] ?? 0
+  const third = fields[2] ?? 0
+  const behaviour = third % 4
+  return {
+    number: fields[0] ?? 0,
+    serviceMs: fields[1] ?? 0,
+    pieces: Math.floor(third / 4),
+    behaviour: behaviour === 1 ? Behaviour.Fails : behaviour === 2 ? Behaviour.Kills : Behaviour.Answers,
+    size: body.byteLength,
+  }
+}
+
+/** The one right answer to a task (its `index` -1), or to a piece of it. */
+export function answerTo(work: Work, index: number): Uint8Array {
+  fields[0] = work.number
+  fields[1] = work.size
+  fields[2] = index
+  return octets.slice()
+}
+
+export function isAnswerTo(body: Uint8Array, number: number, size: number, index: number): boolean {
+  if (body.byteLength !== HEADER) return false
+  for (let i = 0; i < HEADER; i++) octets[i] = body[i] ?? 0
+  return fields[0] === number && fields[1] === size && fields[2] === index
+}
+
+/** Code of a handler's own error. */
+export const HANDLER_ERROR = 'SIM_ERROR'
+
+/** One task as everybody outside the brokers knows it: what was asked, where it was started, how it ended. */
+export class Errand {
+  readonly number: number
+  readonly client: string
+  readonly cluster: number
+  readonly service: string
+  readonly submittedAt: number
+  readonly deadlineMs: number
+  readonly serviceMs: number
+  readonly behaviour: Behaviour
+  readonly size: number
+  readonly pieces: number
+  readonly mayRunTwice: boolean
+  readonly streams: boolean
+  readonly failsFast: boolean
+  starts = 0
+  /** Handlers that run it now. */
+  running = 0
+  settledAt = -1
+  code = ''
+  firstStartAt = -1
+  /** Cluster of its last start. */
+  ranIn = -1
+  /** Clusters whose broker has had it from its client; a broker that has it otherwise is a borrower. */
+  entered: number[] = []
+
+  constructor(
+    number: number,
+    client: string,
+    cluster: number,
+    service: string,
+    submittedAt: number,
+    deadlineMs: number,
+    work: Work,
+    mayRunTwice: boolean,
+    streams: boolean,
+    failsFast: boolean,
+  ) {
+    this.number = number
+    this.client = client
+    this.cluster = cluster
+    this.service = service
+    this.submittedAt = submittedAt
+    this.deadlineMs = deadlineMs
+    this.serviceMs = work.serviceMs
+    this.behaviour = work.behaviour
+    this.size = work.size
+    this.pieces = work.pieces
+    this.mayRunTwice = mayRunTwice
+    this.streams = streams
+    this.failsFast = failsFast
+  }
+
+  get settled(): boolean {
+    return this.settledAt >= 0
+  }
+}

@@ -1,0 +1,311 @@
+import { EMPTY_BODY, Kind, type Message, type Record } from '../protocol/record.ts'
+import type { Lane, Pipe } from './network.ts'
+import type { Node } from './node.ts'
+import { Random } from './random.ts'
+import type { FaultKind, Scripted } from './scenario.ts'
+import type { Cluster, Simulation } from './simulation.ts'
+
+/** What brings things back to order when a fault ends. */
+type Undo = (at: number) => void
+
+interface UnderWay {
+  readonly cluster: number
+  readonly undo: Undo
+}
+
+/** One fault that happened, as a script would have it: for replay, reports, and for making scenarios smaller. */
+export type Happened = Scripted
+
+/** What goes wrong, when, and for how long: drawn from the seed, or by script. */
+export class Faults {
+  /** All that have begun, in order. */
+  readonly history: Happened[] = []
+  readonly #simulation: Simulation
+  readonly #random: Random
+  readonly #underWay = new Set<UnderWay>()
+  #over = false
+  /** What a `late` fault waits to catch. */
+  readonly #catching: { pipe: Pipe; lane: Lane; delayMs: number }[] = []
+
+  constructor(simulation: Simulation) {
+    this.#simulation = simulation
+    this.#random = new Random(simulation.seed, 'faults')
+  }
+
+  begin(): void {
+    const { p } = this.#simulation
+    for (const scripted of p.script) {
+      this.#simulation.later(scripted.at, 1, (at) => {
+        if (!this.#over) this.#strike(scripted, at)
+      })
+    }
+    if (p.faultEveryMs > 0 && p.faults.length > 0) this.#schedule(0)
+  }
+
+  #schedule(from: number): void {
+    const { p } = this.#simulation
+    // A single kind comes like clockwork, several like weather.
+    const wait = p.faults.length === 1 ? p.faultEveryMs : this.#random.exponential(p.faultEveryMs)
+    this.#simulation.later(from + wait, 2, (at) => {
+      if (this.#over) return
+      const fault = this.#random.pick(p.faults)
+      // All drawn now, whether the fault needs it or not: a script of what happened then draws nothing.
+      const cluster = this.#random.below(this.#simulation.clusters.length)
+      const other = this.#random.below(this.#simulation.clusters.length)
+      const node = this.#random.below(1 << 20)
+      const forMs = p.faultForMs * this.#random.between(0.3, 1.7)
+      if (fault !== undefined) this.#strike({ at, fault, cluster, other, node, forMs }, at)
+      this.#schedule(at)
+    })
+  }
+
+  /** Everything ends at once, and what died comes back. */
+  healAll(at: number): void {
+    this.#over = true
+    this.#catching.length = 0
+    this.#simulation.network.tap = null
+    for (const fault of [...this.#underWay]) this.#end(fault, at)
+    for (const cluster of this.#simulation.clusters) this.#restart(cluster, at)
+    this.#simulation.network.weatherChanged(at)
+  }
+
+  #end(fault: UnderWay, at: number): void {
+    if (!this.#underWay.delete(fault)) return
+    fault.undo(at)
+    this.#simulation.ledger.troubleEnds(fault.cluster, at)
+  }
+
+  #strike(scripted: Scripted, at: number): void {
+    const { clusters, ledger, p } = this.#simulation
+    const cluster = clusters[scripted.cluster ?? this.#random.below(clusters.length)]
+    if (cluster === undefined || (cluster.gone && scripted.fault !== 'join')) return
+    const node = scripted.node ?? this.#random.below(1 << 20)
+    const other = clusters[scripted.other ?? this.#random.below(clusters.length)] ?? cluster
+    const forMs = scripted.forMs ?? p.faultForMs
+    const everywhere = ['partition', 'one-way', 'slow', 'late', 'join', 'leave'].includes(scripted.fault)
+    ledger.troubleBegins(everywhere ? -1 : cluster.index)
+    this.history.push({ ...scripted, at, cluster: cluster.index, other: other.index, node, forMs })
+    ledger.note('fault', `${scripted.fault} in ${cluster.name} (node ${node}, other ${other.name}) for ${forMs.toFixed(0)} ms`, at)
+    const undo = this.#commit(scripted.fault, cluster, other, node, at)
+    const underWay = { cluster: everywhere ? -1 : cluster.index, undo }
+    this.#underWay.add(underWay)
+    this.#simulation.later(at + forMs, 3, (now) => {
+      if (this.#underWay.has(underWay)) ledger.note('fault', `${scripted.fault} in ${cluster.name} ends`, now)
+      this.#end(underWay, now)
+    })
+  }
+
+  #commit(fault: FaultKind, cluster: Cluster, other: Cluster, node: number, at: number): Undo {
+    const simulation = this.#simulation
+    const { network } = simulation
+    const workers = Math.max(1, cluster.workers.length)
+    const clients = Math.max(1, cluster.clients.length)
+    switch (fault) {
+      case 'cluster':
+        simulation.killBroker(cluster, at)
+        for (let i = 0; i < cluster.workers.length; i++) simulation.killWorker(cluster, i, at)
+        for (let i = 0; i < cluster.clients.length; i++) simulation.killClient(cluster, i, at)
+        return (now) => this.#restart(cluster, now)
+      case 'broker':
+        simulation.killBroker(cluster, at)
+        return (now) => simulation.startBroker(cluster, now)
+      case 'worker':
+        simulation.killWorker(cluster, node % workers, at)
+        return (now) => simulation.startWorker(cluster, node % workers, now)
+      case 'client':
+        simulation.killClient(cluster, node % clients, at)
+        return () => simulation.startClient(cluster, node % clients)
+      case 'freeze-broker':
+        return this.#freeze([cluster.broker])
+      case 'freeze-worker':
+        return this.#freeze([cluster.workers[node % workers] ?? null])
+      case 'freeze-client':
+        return this.#freeze([cluster.clients[node % clients] ?? null])
+      case 'freeze-cluster':
+        return this.#freeze([cluster.broker, ...cluster.workers, ...cluster.clients])
+      case 'partition':
+        return this.#block(cluster, other, true, at)
+      case 'one-way':
+        return this.#block(cluster, other, false, at)
+      case 'isolate': {
+        const nodes = [cluster.broker, cluster.workers[node % workers], cluster.clients[node % clients]]
+        const victim = nodes[node % 3] ?? cluster.broker
+        if (victim === null) return nothing
+        victim.isolated = true
+        network.weatherChanged(at)
+        return (now) => {
+          victim.isolated = false
+          network.weatherChanged(now)
+        }
+      }
+      case 'slow': {
+        const factor = 2 + (node % 50)
+        network.slow(cluster.index, other.index, factor)
+        network.slow(other.index, cluster.index, factor)
+        network.weatherChanged(at)
+        return (now) => {
+          network.slow(cluster.index, other.index, 1)
+          network.slow(other.index, cluster.index, 1)
+          network.weatherChanged(now)
+        }
+      }
+      case 'break': {
+        const pipe = this.#pipeOf(cluster, node)
+        if (pipe !== null) network.breakConnection(pipe, at)
+        return nothing
+      }
+      case 'silent': {
+        const worker = cluster.workers[node % workers]
+        if (!worker?.alive) return nothing
+        worker.mute = true
+        return () => {
+          worker.mute = false
+        }
+      }
+      case 'twice': {
+        const worker = cluster.workers[node % workers]
+        if (!worker?.alive) return nothing
+        worker.repeats = true
+        return () => {
+          worker.repeats = false
+        }
+      }
+      case 'garbage': {
+        const pipe = this.#pipeOf(cluster, node)
+        if (pipe !== null) this.#garbage(pipe, at)
+        return nothing
+      }
+      case 'late': {
+        const pipe = this.#pipeOf(cluster, node)
+        if (pipe !== null) this.#catch(pipe)
+        return nothing
+      }
+      case 'join':
+        if (simulation.clusters.length < simulation.p.clusters + 4) simulation.addCluster(at)
+        return nothing
+      case 'leave':
+        this.#leave(cluster, at)
+        return nothing
+    }
+  }
+
+  #restart(cluster: Cluster, at: number): void {
+    const simulation = this.#simulation
+    simulation.startBroker(cluster, at)
+    for (let i = 0; i < cluster.workers.length; i++) simulation.startWorker(cluster, i, at)
+    for (let i = 0; i < cluster.clients.length; i++) simulation.startClient(cluster, i)
+  }
+
+  #freeze(nodes: readonly (Node | null)[]): Undo {
+    const stopped: Node[] = []
+    for (const node of nodes) {
+      if (node === null || !node.alive || node.frozen) continue
+      node.freeze()
+      stopped.push(node)
+    }
+    return (at) => {
+      for (const node of stopped) if (node.alive) node.thaw(at)
+      this.#simulation.network.weatherChanged(at)
+    }
+  }
+
+  /** The same cluster twice: it is cut off from all others. */
+  #block(from: Cluster, to: Cluster, bothWays: boolean, at: number): Undo {
+    const { network, clusters } = this.#simulation
+    const targets = from === to ? clusters.filter((cluster) => cluster !== from) : [to]
+    const set = (blocked: boolean): void => {
+      for (const target of targets) {
+        network.block(from.index, target.index, blocked)
+        if (bothWays) network.block(target.index, from.index, blocked)
+      }
+    }
+    set(true)
+    network.weatherChanged(at)
+    return (now) => {
+      set(false)
+      network.weatherChanged(now)
+    }
+  }
+
+  /** One of the cluster's connections, of any kind. */
+  #pipeOf(cluster: Cluster, node: number): Pipe | null {
+    const broker = cluster.broker
+    if (!broker?.alive) return null
+    const pipes = [...broker.accepted, ...broker.dialled].filter((pipe) => pipe.up)
+    return pipes[node % Math.max(1, pipes.length)] ?? null
+  }
+
+  /** Well-formed, and meant for nobody: answers to tasks that were never given, credits for no stream. */
+  #garbage(pipe: Pipe, at: number): void {
+    const random = this.#random
+    const token = random.below(4) * 2 ** 32 + random.next32()
+    const answer = {
+      token,
+      attempts: 1,
+      queuedUs: 0,
+      runUs: 0,
+      partials: 0,
+      cluster: 'nowhere',
+      worker: 'nobody',
+      message: '',
+      body: EMPTY_BODY,
+    }
+    const candidates: Record[] = [
+      { kind: Kind.Reply, code: '', retryable: false, retryAfterMs: 0, ...answer },
+      { kind: Kind.Partial, token, index: 0, attempt: 1, cluster: '', worker: '', body: EMPTY_BODY },
+      { kind: Kind.Credit, token, upTo: 1000 },
+      { kind: Kind.Cancel, token },
+      { kind: Kind.Pending, token, running: true },
+      { kind: Kind.Reject, token, reason: 1, free: 0, received: 0, worker: '' },
+    ]
+    const records: Record[] = []
+    for (let i = 0; i < 3; i++) {
+      const record = random.pick(candidates)
+      if (record !== undefined) records.push(record)
+    }
+    const bound = pipe.bound
+    const from = epochOf(pipe.dialler)
+    const to = bound === null ? 0 : epochOf(bound)
+    // A stranger's epoch means another life of the sender, which is more than garbage.
+    if (random.chance(0.5)) this.#simulation.network.inject(pipe, pipe.out, { from, to, records }, at)
+    else this.#simulation.network.inject(pipe, pipe.back, { from: to, to: from, records }, at)
+  }
+
+  /** The next answer on the connection comes a second time, late. Requests never do: no network repeats them. */
+  #catch(pipe: Pipe): void {
+    const lane = pipe.socket === 'localbe' || pipe.socket === 'localfe' ? pipe.out : pipe.back
+    this.#catching.push({ pipe, lane, delayMs: this.#random.logBetween(1, 5000) })
+    this.#simulation.network.tap ??= (p, l, message) => this.#caught(p, l, message)
+  }
+
+  #caught(pipe: Pipe, lane: Lane, message: Message): void {
+    const index = this.#catching.findIndex((wanted) => wanted.pipe === pipe && wanted.lane === lane)
+    const [wanted] = index < 0 ? [] : this.#catching.splice(index, 1)
+    if (wanted === undefined) return
+    const { network } = this.#simulation
+    const session = pipe.session
+    this.#simulation.later(this.#simulation.at + wanted.delayMs, 4, (at) => {
+      if (!this.#over && pipe.session === session) network.inject(pipe, lane, message, at)
+    })
+  }
+
+  /** A cluster is taken down in good order, and does not come back. */
+  #leave(cluster: Cluster, at: number): void {
+    const simulation = this.#simulation
+    const { broker } = cluster
+    if (!broker?.alive || broker.frozen || simulation.clusters.filter((c) => !c.gone).length <= 2) return
+    cluster.gone = true
+    broker.drain(500, at)
+    simulation.later(at + 1000, 5, (now) => {
+      simulation.killBroker(cluster, now)
+      for (let i = 0; i < cluster.workers.length; i++) simulation.killWorker(cluster, i, now)
+      for (let i = 0; i < cluster.clients.length; i++) simulation.killClient(cluster, i, now)
+    })
+  }
+}
+
+function nothing(): void {}
+
+function epochOf(node: Node): number {
+  return 'epoch' in node && typeof node.epoch === 'number' ? node.epoch : 1
+}

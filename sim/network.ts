@@ -1,0 +1,443 @@
+import type { Message } from '../protocol/record.ts'
+import type { EventQueue, Happening } from './event-queue.ts'
+import type { Node } from './node.ts'
+import type { Random } from './random.ts'
+
+/** Kinds of connection, by the socket that accepts them. */
+export type SocketName = 'localfe' | 'localbe' | 'cloudfe' | 'statebe'
+
+export interface NetworkParameters {
+  /** One way, between nodes of a cluster, and between clusters, ms. */
+  readonly localMs: number
+  readonly cloudMs: number
+  /** How much longer a message may take at random, as a share of the above. Never reorders a connection. */
+  readonly jitter: number
+  /** Messages that may be under way or unread on a connection, each way. */
+  readonly highWater: number
+  /** Between attempts to connect, ms; up to half of it more or less at random. */
+  readonly reconnectMs: number
+  /** A connection through which nothing can pass for so long breaks, ms; Infinity: it waits, as TCP does for minutes. */
+  readonly silenceBreaksMs: number
+  /** Freezes every record on its way, so that a core that writes into what it was handed throws. */
+  readonly freezeRecords: boolean
+}
+
+/** Numbers for `Happening.mark`: what happened; the low bits say where. */
+const MARK = { out: 1 << 24, back: 2 << 24, cut: 3 << 24, dial: 4 << 24, up: 5 << 24, silence: 6 << 24 }
+
+/** One direction of a connection. */
+export class Lane {
+  latencyMs = 0
+  /** When the last message arrives: a later one never arrives before it. */
+  lastAt = 0
+  /** Sent and not read yet. */
+  pending = 0
+  blocked = false
+  held: Delivery[] = []
+  readonly mark: number
+
+  constructor(mark: number) {
+    this.mark = mark
+  }
+
+  reset(): void {
+    this.lastAt = 0
+    this.pending = 0
+    this.held = []
+  }
+}
+
+/**
+ * One connection as the socket that opens it sees it: it outlives breaks and is made anew by itself, until it is closed.
+ * Each time it is up is a session; what was under way when a session ended is lost.
+ */
+export class Pipe {
+  readonly number: number
+  readonly socket: SocketName
+  readonly dialler: Node
+  readonly address: string
+  /** The routing id towards the other end. */
+  readonly key: string
+  /** What its opener calls it. */
+  readonly name: string
+  bound: Node | null = null
+  up = false
+  closed = false
+  session = 0
+  readonly out: Lane
+  readonly back: Lane
+  /** What was sent before the connection stood; it leaves when it does. */
+  waiting: Message[] = []
+
+  constructor(
+    number: number,
+    socket: SocketName,
+    dialler: Node,
+    address: string,
+    key: string,
+    name: string,
+  ) {
+    this.number = number
+    this.socket = socket
+    this.dialler = dialler
+    this.address = address
+    this.key = key
+    this.name = name
+    this.out = new Lane(MARK.out | dialler.mark)
+    this.back = new Lane(MARK.back | dialler.mark)
+  }
+}
+
+/** A message on its way. */
+export class Delivery implements Happening {
+  readonly pipe: Pipe
+  readonly lane: Lane
+  readonly session: number
+  readonly message: Message
+
+  constructor(pipe: Pipe, lane: Lane, message: Message) {
+    this.pipe = pipe
+    this.lane = lane
+    this.session = pipe.session
+    this.message = message
+  }
+
+  get mark(): number {
+    return this.lane.mark
+  }
+
+  happen(at: number): void {
+    const { pipe, lane } = this
+    if (this.session !== pipe.session || !pipe.up) return
+    if (lane === pipe.out) {
+      const bound = pipe.bound
+      if (bound === null || bound.postpone(this)) return
+      lane.pending--
+      bound.arrived(pipe, this.message, at)
+    } else {
+      if (pipe.closed || pipe.dialler.postpone(this)) return
+      lane.pending--
+      pipe.dialler.answered(pipe, this.message, at)
+    }
+  }
+}
+
+/** Something that happens to a pipe, unless its session has ended before. */
+class PipeEvent implements Happening {
+  readonly mark: number
+  readonly pipe: Pipe
+  readonly session: number
+  readonly #action: (pipe: Pipe, at: number) => void
+
+  constructor(mark: number, pipe: Pipe, action: (pipe: Pipe, at: number) => void) {
+    this.mark = mark | pipe.dialler.mark
+    this.pipe = pipe
+    this.session = pipe.session
+    this.#action = action
+  }
+
+  happen(at: number): void {
+    if (this.session === this.pipe.session) this.#action(this.pipe, at)
+  }
+}
+
+/** What may be between two clusters. */
+interface Weather {
+  blocked: boolean
+  /** Factor on the latency. */
+  slow: number
+}
+
+/**
+ * Connections as ZeroMQ has them. Order holds within a connection, and only there. What was under way when one breaks
+ * is lost without a word. A partition is silence: what is sent is held back and comes when it heals, if the connection
+ * lasts so long. Whoever opened a connection opens it again; what it sends meanwhile waits, up to the high-water mark.
+ */
+export class Network {
+  readonly parameters: NetworkParameters
+  /** Messages that were sent, and those that were handed over or lost are not told apart here. */
+  messages = 0
+  /** Hears of every message as it leaves. */
+  tap: ((pipe: Pipe, lane: Lane, message: Message) => void) | null = null
+  readonly #queue: EventQueue
+  readonly #random: Random
+  readonly #listeners = new Map<string, Node>()
+  /** Pipes that nobody listens for at present, by address. */
+  readonly #waiters = new Map<string, Set<Pipe>>()
+  readonly #pipes = new Set<Pipe>()
+  readonly #weather = new Map<number, Weather>()
+  #calm = true
+  #made = 0
+
+  constructor(parameters: NetworkParameters, queue: EventQueue, random: Random) {
+    this.parameters = parameters
+    this.#queue = queue
+    this.#random = random
+  }
+
+  // ---------------------------------------------------------------- listening and connecting
+
+  listen(address: string, node: Node, at: number): void {
+    this.#listeners.set(address, node)
+    const waiters = this.#waiters.get(address)
+    if (waiters === undefined) return
+    this.#waiters.delete(address)
+    for (const pipe of waiters) this.#redial(pipe, at)
+  }
+
+  dial(dialler: Node, socket: SocketName, address: string, key: string, name: string, at: number): Pipe {
+    const pipe = new Pipe(++this.#made, socket, dialler, address, key, name)
+    this.#pipes.add(pipe)
+    dialler.dialled.add(pipe)
+    this.#attempt(pipe, at)
+    return pipe
+  }
+
+  /** The opener closes it: what it has sent may still arrive, nothing comes back. */
+  close(pipe: Pipe, at: number): void {
+    if (pipe.closed) return
+    pipe.closed = true
+    pipe.waiting = []
+    pipe.dialler.dialled.delete(pipe)
+    if (pipe.up) this.#cutSoon(pipe, at)
+    else this.#forget(pipe)
+  }
+
+  /** The process is gone, and what it had in its hands with it; its sockets are closed by the kernel. */
+  kill(node: Node, addresses: readonly string[], at: number): void {
+    node.alive = false
+    for (const address of addresses) {
+      if (this.#listeners.get(address) === node) this.#listeners.delete(address)
+    }
+    for (const pipe of [...node.dialled]) {
+      pipe.closed = true
+      pipe.waiting = []
+      if (pipe.up) this.#cutSoon(pipe, at)
+      else this.#forget(pipe)
+    }
+    for (const pipe of node.accepted) this.#cutSoon(pipe, at)
+    node.dialled.clear()
+  }
+
+  // ---------------------------------------------------------------- sending
+
+  /** @returns false when its pipe is full */
+  sendOut(pipe: Pipe, message: Message, at: number): boolean {
+    if (pipe.closed) return true
+    if (!pipe.up) {
+      if (pipe.waiting.length >= this.parameters.highWater) return false
+      pipe.waiting.push(message)
+      return true
+    }
+    return this.#transmit(pipe, pipe.out, message, at)
+  }
+
+  /** From the one that accepted the connection. @returns false when its pipe is full */
+  sendBack(pipe: Pipe, message: Message, at: number): boolean {
+    return this.#transmit(pipe, pipe.back, message, at)
+  }
+
+  #transmit(pipe: Pipe, lane: Lane, message: Message, at: number): boolean {
+    if (lane.pending >= this.parameters.highWater) return false
+    lane.pending++
+    this.messages++
+    if (this.parameters.freezeRecords) for (const record of message.records) Object.freeze(record)
+    this.tap?.(pipe, lane, message)
+    const delivery = new Delivery(pipe, lane, message)
+    if (lane.blocked) lane.held.push(delivery)
+    else this.#schedule(delivery, lane, at)
+    return true
+  }
+
+  #schedule(delivery: Delivery, lane: Lane, at: number): void {
+    const { jitter } = this.parameters
+    const takes = jitter === 0 ? lane.latencyMs : lane.latencyMs * (1 + jitter * this.#random.uniform())
+    const arrives = Math.max(at + takes, lane.lastAt)
+    lane.lastAt = arrives
+    this.#queue.push(arrives, delivery)
+  }
+
+  // ---------------------------------------------------------------- a connection's life
+
+  #redial(pipe: Pipe, at: number): void {
+    const wait = this.parameters.reconnectMs * this.#random.between(0.5, 1.5)
+    this.#queue.push(at + wait, new PipeEvent(MARK.dial, pipe, (p, now) => this.#attempt(p, now)))
+  }
+
+  #attempt(pipe: Pipe, at: number): void {
+    if (pipe.closed || pipe.up) return
+    const listener = this.#listeners.get(pipe.address)
+    if (listener === undefined || listener.frozen || this.#isCut(pipe.dialler, listener)) {
+      this.#await(pipe)
+      return
+    }
+    const roundTrip = 2 * this.#latency(pipe.dialler, listener)
+    this.#queue.push(at + roundTrip, new PipeEvent(MARK.up, pipe, (p, now) => this.#establish(p, listener, now)))
+  }
+
+  #await(pipe: Pipe): void {
+    let waiters = this.#waiters.get(pipe.address)
+    if (waiters === undefined) {
+      waiters = new Set()
+      this.#waiters.set(pipe.address, waiters)
+    }
+    waiters.add(pipe)
+  }
+
+  #establish(pipe: Pipe, listener: Node, at: number): void {
+    if (pipe.closed || pipe.up) return
+    if (this.#listeners.get(pipe.address) !== listener || listener.frozen || pipe.dialler.frozen) {
+      this.#await(pipe)
+      if (this.#listeners.has(pipe.address)) this.#redial(pipe, at)
+      return
+    }
+    pipe.session++
+    pipe.up = true
+    pipe.bound = listener
+    pipe.out.reset()
+    pipe.back.reset()
+    this.#setWeather(pipe)
+    // Whoever comes under a routing id that is in use takes it over.
+    // Only brokers have routing ids of their own; all others are used once.
+    if (pipe.socket === 'cloudfe') {
+      for (const other of listener.accepted) {
+        if (other.key !== pipe.key || other.socket !== 'cloudfe') continue
+        this.#cut(other, at)
+        break
+      }
+    }
+    listener.accepted.add(pipe)
+    listener.joined(pipe)
+    const waiting = pipe.waiting
+    pipe.waiting = []
+    for (const message of waiting) this.#transmit(pipe, pipe.out, message, at)
+  }
+
+  /** One end is gone; until the other has noticed, it still reads what was sent and sends what nobody reads. */
+  #cutSoon(pipe: Pipe, at: number): void {
+    const noticed = at + pipe.back.latencyMs * this.#random.between(0.5, 2)
+    this.#queue.push(
+      noticed,
+      new PipeEvent(MARK.cut, pipe, (p, now) => {
+        // Nor does the end of a connection get through a partition.
+        if (p.out.blocked || p.back.blocked) this.#cutSoon(p, now + p.back.latencyMs + 50)
+        else this.#cut(p, now)
+      }),
+    )
+  }
+
+  /** The connection breaks, and what was under way is lost. */
+  #cut(pipe: Pipe, at: number): void {
+    if (!pipe.up) return
+    const bound = pipe.bound
+    pipe.up = false
+    pipe.session++
+    pipe.bound = null
+    pipe.out.reset()
+    pipe.back.reset()
+    if (bound !== null) {
+      bound.accepted.delete(pipe)
+      bound.lost(pipe, at)
+    }
+    if (pipe.closed) {
+      this.#forget(pipe)
+      return
+    }
+    this.#redial(pipe, at)
+    pipe.dialler.hungUp(pipe, at)
+  }
+
+  /** Breaks a connection as a middlebox would. */
+  breakConnection(pipe: Pipe, at: number): void {
+    this.#cut(pipe, at)
+  }
+
+  /** Puts a message on a lane that nobody there has sent. */
+  inject(pipe: Pipe, lane: Lane, message: Message, at: number): void {
+    if (pipe.up) this.#transmit(pipe, lane, message, at)
+  }
+
+  #forget(pipe: Pipe): void {
+    this.#pipes.delete(pipe)
+    this.#waiters.get(pipe.address)?.delete(pipe)
+    pipe.session++
+  }
+
+  // ---------------------------------------------------------------- weather
+
+  /** Nothing gets from one cluster to the other any more, or again. */
+  block(from: number, to: number, blocked: boolean): void {
+    this.#between(from, to).blocked = blocked
+  }
+
+  slow(from: number, to: number, factor: number): void {
+    this.#between(from, to).slow = factor
+  }
+
+  /** After `block`, `slow`, or a change of a node's isolation or frozenness: connections that exist feel it too. */
+  weatherChanged(at: number): void {
+    this.#calm = true
+    for (const { blocked, slow } of this.#weather.values()) if (blocked || slow !== 1) this.#calm = false
+    const { silenceBreaksMs } = this.parameters
+    for (const pipe of this.#pipes) {
+      if (!pipe.up) continue
+      const wasBlocked = pipe.out.blocked || pipe.back.blocked
+      this.#setWeather(pipe)
+      const isBlocked = pipe.out.blocked || pipe.back.blocked
+      for (const lane of [pipe.out, pipe.back]) {
+        if (lane.blocked || lane.held.length === 0) continue
+        const held = lane.held
+        lane.held = []
+        for (const delivery of held) this.#schedule(delivery, lane, at)
+      }
+      if (isBlocked && !wasBlocked && silenceBreaksMs !== Number.POSITIVE_INFINITY) {
+        this.#queue.push(
+          at + silenceBreaksMs,
+          new PipeEvent(MARK.silence, pipe, (p, now) => {
+            if (p.out.blocked || p.back.blocked) this.#cut(p, now)
+          }),
+        )
+      }
+    }
+    for (const [address, waiters] of this.#waiters) {
+      if (!this.#listeners.has(address)) continue
+      this.#waiters.delete(address)
+      for (const pipe of waiters) this.#redial(pipe, at)
+    }
+  }
+
+  #setWeather(pipe: Pipe): void {
+    const { dialler, bound } = pipe
+    if (bound === null) return
+    const isolated = dialler.isolated || bound.isolated
+    pipe.out.blocked = isolated || this.#isBlocked(dialler.cluster, bound.cluster)
+    pipe.back.blocked = isolated || this.#isBlocked(bound.cluster, dialler.cluster)
+    pipe.out.latencyMs = this.#latency(dialler, bound)
+    pipe.back.latencyMs = this.#latency(bound, dialler)
+  }
+
+  #between(from: number, to: number): Weather {
+    const key = from * 65536 + to
+    let weather = this.#weather.get(key)
+    if (weather === undefined) {
+      weather = { blocked: false, slow: 1 }
+      this.#weather.set(key, weather)
+    }
+    return weather
+  }
+
+  #isBlocked(from: number, to: number): boolean {
+    return !this.#calm && (this.#weather.get(from * 65536 + to)?.blocked ?? false)
+  }
+
+  #isCut(a: Node, b: Node): boolean {
+    if (a.isolated || b.isolated) return true
+    return this.#isBlocked(a.cluster, b.cluster) || this.#isBlocked(b.cluster, a.cluster)
+  }
+
+  #latency(from: Node, to: Node): number {
+    const { localMs, cloudMs } = this.parameters
+    const base = from.cluster === to.cluster ? localMs : cloudMs
+    return this.#calm ? base : base * (this.#weather.get(from.cluster * 65536 + to.cluster)?.slow ?? 1)
+  }
+}

@@ -1,0 +1,566 @@
+import type { Broker } from '../broker/core/broker.ts'
+import type { CoreConfig } from '../broker/core/config.ts'
+import { POLICIES, type PolicyName } from '../broker/core/routing.ts'
+import type { Client } from '../client/core/client.ts'
+import { leftovers } from './books.ts'
+import { Breach } from './breach.ts'
+import { addresses, BrokerNode } from './broker-node.ts'
+import { ClientNode, type SimCall } from './client-node.ts'
+import { EventQueue, type Happening } from './event-queue.ts'
+import { Faults } from './faults.ts'
+import { Ledger, type Tracer } from './invariants.ts'
+import { Network } from './network.ts'
+import { Clock } from './node.ts'
+import { Random } from './random.ts'
+import type { Parameters } from './scenario.ts'
+import { meanServiceMs, serviceName, Workload } from './workload.ts'
+import { type WorkerCore, WorkerNode } from './worker-node.ts'
+
+export interface SimulationOptions {
+  tracer?: Tracer
+  /** What may be done to a core before it runs: for tests that break one on purpose. */
+  onBroker?: (core: Broker, node: BrokerNode) => void
+  onClient?: (core: Client<SimCall>) => void
+  onWorker?: (core: WorkerCore) => void
+  /** Called now and then with the virtual time. */
+  onProgress?: (at: number) => void
+}
+
+/** A broker, its workers and its clients. */
+export class Cluster {
+  readonly index: number
+  readonly name: string
+  broker: BrokerNode | null = null
+  readonly workers: (WorkerNode | null)[]
+  readonly clients: (ClientNode | null)[]
+  /** It has left for good. */
+  gone = false
+  lives = 0
+  readonly workload: Workload
+
+  constructor(index: number, workload: Workload, workers: number, clients: number) {
+    this.index = index
+    this.name = `c${index}`
+    this.workload = workload
+    this.workers = new Array<WorkerNode | null>(workers).fill(null)
+    this.clients = new Array<ClientNode | null>(clients).fill(null)
+  }
+}
+
+export interface Summary {
+  /** Virtual time at the end, ms. */
+  readonly endedAt: number
+  readonly events: number
+  readonly messages: number
+  readonly tasks: number
+  readonly answered: number
+  readonly starts: number
+  readonly outcomes: { readonly [code: string]: number }
+  readonly faults: number
+  /** Clients died before their tasks ended. */
+  readonly abandoned: number
+  readonly meanWaitMs: number
+  readonly lentShare: number
+  /** Time from the last fault's end until all work was done and everybody agreed who is there, ms. */
+  readonly recoveredAfterMs: number
+  /** Of everything that happened, in order. */
+  readonly hash: string
+}
+
+class Arrival implements Happening {
+  readonly mark: number
+  readonly #simulation: Simulation
+  readonly #cluster: Cluster
+
+  constructor(simulation: Simulation, cluster: Cluster) {
+    this.mark = (8 << 24) | cluster.index
+    this.#simulation = simulation
+    this.#cluster = cluster
+  }
+
+  happen(at: number): void {
+    this.#simulation.arrival(this.#cluster, this, at)
+  }
+}
+
+/** A deed at a time. */
+class Deed implements Happening {
+  readonly mark: number
+  readonly #deed: (at: number) => void
+
+  constructor(mark: number, deed: (at: number) => void) {
+    this.mark = (9 << 24) | mark
+    this.#deed = deed
+  }
+
+  happen(at: number): void {
+    this.#deed(at)
+  }
+}
+
+const time = new Float64Array(1)
+const timeWords = new Uint32Array(time.buffer)
+
+/** One run: real cores, virtual time. */
+export class Simulation {
+  readonly seed: number
+  readonly p: Parameters
+  readonly queue = new EventQueue()
+  readonly network: Network
+  readonly ledger: Ledger
+  readonly clusters: Cluster[] = []
+  readonly faults: Faults
+  readonly options: SimulationOptions
+  readonly #epochs: Random
+  readonly #clocks: Random
+  readonly #lives: Random
+  #nodes = 0
+  #tasks = 0
+  #arriving = true
+  #hashA = 0x811c9dc5
+  #hashB = 0x2545f491
+  #events = 0
+  at = 0
+
+  constructor(seed: number, p: Parameters, options: SimulationOptions = {}) {
+    this.seed = seed
+    this.p = p
+    this.options = options
+    this.network = new Network(
+      {
+        localMs: p.localMs,
+        cloudMs: p.cloudMs,
+        jitter: p.jitter,
+        highWater: p.highWater,
+        reconnectMs: p.reconnectMs,
+        silenceBreaksMs: p.silenceBreaksMs === 0 ? Number.POSITIVE_INFINITY : p.silenceBreaksMs,
+        freezeRecords: p.freezeRecords,
+      },
+      this.queue,
+      new Random(seed, 'network'),
+    )
+    const beatsMs = p.workerLiveness * p.workerHeartbeatMs
+    this.ledger = new Ledger({
+      drift: p.drift,
+      slotsInAll: (p.clusters + 16) * p.workers * p.slots,
+      aftermathMs: 2 * beatsMs + 2 * p.stateTtlMs + p.timeoutMs * p.retries + 10 * p.reconnectMs,
+      checkBooksEvery: p.checkBooksEvery === 0 ? Number.POSITIVE_INFINITY : p.checkBooksEvery,
+      queueMax: p.queueMax,
+      attemptsMax: p.attemptsMax,
+      bodyMax: p.bodyMax,
+    })
+    if (options.tracer !== undefined) this.ledger.tracer = options.tracer
+    this.#epochs = new Random(seed, 'epochs')
+    this.#clocks = new Random(seed, 'clocks')
+    this.#lives = new Random(seed, 'lives')
+    this.faults = new Faults(this)
+    for (let i = 0; i < p.clusters; i++) this.addCluster(0)
+    this.faults.begin()
+  }
+
+  // ---------------------------------------------------------------- the world
+
+  later(at: number, mark: number, deed: (at: number) => void): void {
+    this.queue.push(at, new Deed(mark, deed))
+  }
+
+  addCluster(at: number): Cluster {
+    const index = this.clusters.length
+    const cluster = new Cluster(
+      index,
+      new Workload(this.seed, index, this.p),
+      this.p.workers,
+      this.p.clients,
+    )
+    this.clusters.push(cluster)
+    this.ledger.workers.set(index, new Set())
+    this.startBroker(cluster, at)
+    for (let i = 0; i < this.p.workers; i++) this.startWorker(cluster, i, at)
+    for (let i = 0; i < this.p.clients; i++) this.startClient(cluster, i)
+    if (this.p.clients > 0) {
+      const arrival = new Arrival(this, cluster)
+      this.queue.push(cluster.workload.next(at), arrival)
+    }
+    return cluster
+  }
+
+  #clock(): Clock {
+    const offset = Math.floor(this.#clocks.uniform() * 1e6)
+    return new Clock(offset, 1 + this.p.drift * (2 * this.#clocks.uniform() - 1))
+  }
+
+  #epoch(): number {
+    return this.#epochs.next32() || 1
+  }
+
+  startBroker(cluster: Cluster, at: number): void {
+    if (cluster.broker?.alive || cluster.gone) return
+    const { p } = this
+    const { cloudfe, statebe } = addresses(cluster.name)
+    const config: CoreConfig = {
+      name: cluster.name,
+      cloudfeAdvertised: cloudfe,
+      statebeAdvertised: statebe,
+      queueMax: p.queueMax,
+      bodyMax: p.bodyMax,
+      servicesMax: 1000,
+      workersMax: 100_000,
+      attemptsMax: p.attemptsMax,
+      stockTaskTimeMs: 60_000,
+      silentAttemptMs: 0,
+      workerHeartbeatIntervalMs: p.workerHeartbeatMs,
+      workerLiveness: p.workerLiveness,
+      stateIntervalMs: p.stateIntervalMs,
+      stateCoalesceMs: p.stateCoalesceMs,
+      stateTtlMs: p.stateTtlMs,
+      peerForgetMs: p.peerForgetMs,
+      peersMax: 5000,
+      policy: policyNamed(p.policy),
+      repliesMax: p.repliesMax,
+      repliesBytesMax: 64 << 20,
+      replyAgeMaxMs: p.replyAgeMs,
+      retryBudgetRatio: p.retryRatio,
+      retryBudgetBurst: p.retryBurst,
+      retryBudgetPerSecond: p.retryPerSecond,
+      busyRetryAfterMs: 100,
+    }
+    const random = new Random(this.seed, `broker ${cluster.index} ${cluster.lives++}`)
+    const node = new BrokerNode(
+      this.queue,
+      this.network,
+      this.ledger,
+      ++this.#nodes,
+      cluster.name,
+      cluster.index,
+      this.#clock(),
+      config,
+      this.#epoch(),
+      () => random.uniform(),
+      at,
+    )
+    cluster.broker = node
+    this.options.onBroker?.(node.core, node)
+    node.addPeers(this.#peersOf(cluster), at)
+  }
+
+  /** What a broker's operator has written into its configuration. */
+  #peersOf(cluster: Cluster): string[] {
+    const peers: string[] = []
+    for (let i = 0; i < Math.max(this.p.clusters, this.clusters.length); i++) {
+      if (i === cluster.index || this.clusters[i]?.gone) continue
+      // The first of all may know nobody at its start: the others come to it.
+      if (this.p.membership === 'all' || i === 0) peers.push(addresses(`c${i}`).cloudfe)
+    }
+    return peers
+  }
+
+  startWorker(cluster: Cluster, index: number, at: number): void {
+    if (cluster.workers[index]?.alive || cluster.gone) return
+    const { p } = this
+    const services: string[] = []
+    for (let s = 0; s < p.services; s++) {
+      if (p.services === 1 || (index + s) % p.services === 0 || this.#lives.chance(0.3)) services.push(serviceName(s))
+    }
+    const node = new WorkerNode(
+      this.queue,
+      this.network,
+      this.ledger,
+      ++this.#nodes,
+      `${cluster.name}.w${index}`,
+      cluster.index,
+      this.#clock(),
+      {
+        name: `${cluster.name}.w${index}`,
+        epoch: this.#epoch(),
+        slots: p.slots,
+        services,
+        intervalMs: p.workerHeartbeatMs,
+        address: addresses(cluster.name).localbe,
+      },
+      (worker, when) => this.diedOfTask(cluster, index, worker, when),
+      at,
+    )
+    this.options.onWorker?.(node.core)
+    cluster.workers[index] = node
+    this.ledger.workers.get(cluster.index)?.add(node)
+  }
+
+  diedOfTask(cluster: Cluster, index: number, worker: WorkerNode, at: number): void {
+    this.ledger.troubleBegins(cluster.index)
+    this.ledger.workerLost()
+    this.ledger.workers.get(cluster.index)?.delete(worker)
+    this.later(at + this.#lives.between(100, 500), worker.mark, (now) => {
+      this.ledger.troubleEnds(cluster.index, now)
+      this.startWorker(cluster, index, now)
+    })
+  }
+
+  startClient(cluster: Cluster, index: number): void {
+    if (cluster.clients[index]?.alive || cluster.gone) return
+    const { p } = this
+    const life = cluster.clients[index] === null ? 0 : ++this.#nodes
+    const endpoints = [addresses(cluster.name).localfe]
+    if (p.secondEndpoint) endpoints.push(addresses(`c${(cluster.index + 1) % p.clusters}`).localfe)
+    const node = new ClientNode(
+      this.queue,
+      this.network,
+      this.ledger,
+      ++this.#nodes,
+      cluster.index,
+      this.#clock(),
+      {
+        name: `${cluster.name}.u${index}${life === 0 ? '' : `.${life}`}`,
+        epoch: this.#epoch(),
+        endpoints,
+        heartbeatIntervalMs: 1000,
+        outstandingMax: 100_000,
+        bodyMax: p.bodyMax,
+      },
+      () => this.#epochs.next32(),
+    )
+    this.options.onClient?.(node.core)
+    cluster.clients[index] = node
+  }
+
+  killBroker(cluster: Cluster, at: number): void {
+    if (cluster.broker?.alive) cluster.broker.kill(at)
+  }
+
+  killWorker(cluster: Cluster, index: number, at: number): void {
+    const worker = cluster.workers[index]
+    if (!worker?.alive) return
+    this.ledger.workerLost()
+    this.ledger.workers.get(cluster.index)?.delete(worker)
+    worker.kill(at)
+  }
+
+  killClient(cluster: Cluster, index: number, at: number): void {
+    const client = cluster.clients[index]
+    if (!client?.alive) return
+    client.kill(at)
+    this.ledger.abandoned(client, at)
+  }
+
+  // ---------------------------------------------------------------- work
+
+  arrival(cluster: Cluster, arrival: Arrival, at: number): void {
+    if (!this.#arriving || cluster.gone) return
+    const who = cluster.workload.who(at)
+    if (who >= 0) {
+      const client = cluster.clients[who]
+      // Drawn all the same, so that a fault here changes nothing about the others' work.
+      const call = cluster.workload.task(++this.#tasks, client?.name ?? '', at)
+      if (client?.alive && !client.frozen) client.submit(call, at)
+    }
+    this.queue.push(cluster.workload.next(at), arrival)
+  }
+
+  // ---------------------------------------------------------------- time
+
+  /** @returns false when nothing happens any more */
+  step(until: number): boolean {
+    if (this.queue.nextTime > until) {
+      this.at = until
+      return false
+    }
+    const happening = this.queue.pop()
+    if (happening === undefined) return false
+    const at = this.queue.time
+    this.at = at
+    this.#events++
+    time[0] = at
+    const mark = happening.mark
+    this.#hashA = Math.imul(this.#hashA ^ (timeWords[0] ?? 0) ^ mark, 0x01000193)
+    this.#hashB = Math.imul(this.#hashB ^ (timeWords[1] ?? 0), 0x85ebca6b) ^ (this.#hashA >>> 13)
+    happening.happen(at)
+    return true
+  }
+
+  advance(until: number): void {
+    while (this.step(until)) if ((this.#events & 0xffff) === 0) this.options.onProgress?.(this.at)
+  }
+
+  /**
+   * Work and faults; then all faults end, and the rest of the work must get done, everybody must agree who is there,
+   * nothing may be left over, and a fresh task of each client must be answered.
+   * @throws Breach
+   */
+  run(): Summary {
+    const { p } = this
+    this.advance(p.durationMs)
+    this.#arriving = false
+    this.faults.healAll(this.at)
+    const healedAt = this.at
+    this.#recover(healedAt)
+    const recoveredAfterMs = this.at - healedAt
+    this.#probe()
+    return this.summary(recoveredAfterMs)
+  }
+
+  summary(recoveredAfterMs: number): Summary {
+    const { ledger } = this
+    return {
+      endedAt: this.at,
+      events: this.#events,
+      messages: this.network.messages,
+      tasks: ledger.submittedCount,
+      answered: ledger.outcomes.get('') ?? 0,
+      starts: ledger.starts,
+      outcomes: Object.fromEntries([...ledger.outcomes].map(([code, n]) => [code === '' ? 'OK' : code, n])),
+      faults: ledger.faults,
+      abandoned: ledger.abandonedCount,
+      meanWaitMs: ledger.waits === 0 ? 0 : ledger.waitMs / ledger.waits,
+      lentShare: ledger.waits === 0 ? 0 : ledger.lent / ledger.waits,
+      recoveredAfterMs,
+      hash: (this.#hashA >>> 0).toString(16).padStart(8, '0') + (this.#hashB >>> 0).toString(16).padStart(8, '0'),
+    }
+  }
+
+  /** How long the rest may take once nothing is wrong any more. */
+  #patienceMs(): number {
+    const { p } = this
+    let workMs = 0
+    let longestMs = 0
+    let deferred = 0
+    for (const errand of this.ledger.open.values()) {
+      workMs += errand.serviceMs
+      longestMs = Math.max(longestMs, errand.serviceMs)
+    }
+    let slots = 0
+    for (const cluster of this.clusters) {
+      if (cluster.gone) continue
+      slots += cluster.workers.length * p.slots
+      deferred = Math.max(deferred, cluster.broker?.core.scheduler.deferred ?? 0)
+    }
+    const perSecond = Math.max(p.retryPerSecond, 0.1)
+    return (
+      // The work itself, in the worst case in one cluster after the other and several times over.
+      ((2 * workMs) / Math.max(1, slots)) * Math.min(this.clusters.length, 4) +
+      p.attemptsMax * longestMs +
+      (deferred * 1000) / perSecond +
+      2 * p.timeoutMs * p.retries +
+      4 * p.workerLiveness * p.workerHeartbeatMs +
+      6 * p.stateTtlMs +
+      40 * p.reconnectMs +
+      100 * p.cloudMs +
+      10_000
+    )
+  }
+
+  #recover(healedAt: number): void {
+    const patience = this.#patienceMs()
+    let quietSince = -1
+    for (;;) {
+      this.advance(this.at + 50)
+      const owes = this.ledger.owed
+      const unfinished = owes > 0 ? `${owes} tasks are not settled` : (this.#disagreement() ?? this.#leftover())
+      if (unfinished === null) {
+        if (quietSince < 0) quietSince = this.at
+        // Once might be luck between two messages.
+        if (this.at - quietSince >= 500) return
+        continue
+      }
+      quietSince = -1
+      if (this.at - healedAt < patience) continue
+      const oldest = owes > 0 ? ([...this.ledger.open.values()].find((errand) => !errand.settled) ?? null) : null
+      throw new Breach(
+        'after faults end, all work drains and everybody agrees who is there',
+        this.at,
+        oldest?.number ?? null,
+        `${((this.at - healedAt) / 1000).toFixed(1)} s after everything was healed: ${unfinished}`,
+      )
+    }
+  }
+
+  /** @returns what some broker has wrong about who is there */
+  #disagreement(): string | null {
+    const here = this.clusters.filter((cluster) => !cluster.gone)
+    for (const { broker, name } of here) {
+      if (broker === null || !broker.alive) return `${name} has no broker`
+      for (const other of here) {
+        if (other.broker === broker || other.broker === null) continue
+        const peer = broker.core.peers.byName.get(other.name)
+        if (peer === undefined) return `${name} does not know ${other.name}`
+        if (peer.phase !== 'up') return `${name} holds ${other.name} for ${peer.phase}`
+        if (peer.link.epoch !== other.broker.epoch) return `${name} knows ${other.name} by an earlier epoch`
+        if (peer.blocked) return `${name} holds ${other.name} for blocked`
+        if (peer.draining) return `${name} holds ${other.name} for draining`
+        const now = broker.clock.read(this.at)
+        if (!peer.takesTasks(now, this.p.stateTtlMs)) return `${name} has no fresh state of ${other.name}`
+      }
+      for (const cluster of this.clusters) {
+        if (cluster.gone && broker.core.peers.byName.get(cluster.name)?.phase === 'up')
+          return `${name} holds ${cluster.name}, which has left, for up`
+      }
+    }
+    return null
+  }
+
+  /** @returns what is left where nothing should be */
+  #leftover(): string | null {
+    for (const { broker, workers, clients, gone, name } of this.clusters) {
+      if (gone) continue
+      const left = broker === null ? [] : leftovers(broker)
+      if (left.length > 0) return left.join('; ')
+      const slots = workers.length * this.p.slots
+      let known = 0
+      for (const worker of broker?.core.workers.byKey.values() ?? []) known += worker.slots
+      if (known !== slots) return `${name} counts ${known} slots, its workers have ${slots}`
+      for (const worker of workers) {
+        if (worker !== null && worker.running > 0) return `${worker.name} still runs ${worker.running} tasks`
+        const held = worker?.held ?? 0
+        if (held > 0) return `${worker?.name} still holds ${held} tasks`
+      }
+      for (const client of clients) {
+        if (client !== null && client.core.outstanding > 0) return `${client.name} still waits for ${client.core.outstanding} tasks`
+      }
+    }
+    return null
+  }
+
+  /** Nothing is wrong and nothing is under way: one task more from everybody must be done at once. */
+  #probe(): void {
+    const startedAt = this.at
+    const calls: SimCall[] = []
+    for (const cluster of this.clusters) {
+      if (cluster.gone) continue
+      cluster.clients.forEach((client, index) => {
+        if (client === null || !client.alive) return
+        const service = serviceName(index % this.p.services)
+        const call = cluster.workload.probe(++this.#tasks, client.name, service, this.at)
+        calls.push(call)
+        client.submit(call, this.at)
+      })
+    }
+    const slots = this.p.workers * this.p.slots * this.clusters.length
+    const boundMs =
+      3000 +
+      this.p.timeoutMs +
+      100 * (this.p.cloudMs + this.p.localMs) +
+      4 * this.p.stateIntervalMs +
+      (20 * calls.length) / Math.max(1, slots)
+    while (this.ledger.owed > 0 && this.at - startedAt < boundMs) this.advance(this.at + 20)
+    for (const { errand } of calls) {
+      if (errand.settled && (errand.code === '' || errand.code === 'BUSY')) continue
+      throw new Breach(
+        'when nothing is wrong, a task is done',
+        this.at,
+        errand.number,
+        errand.settled ? `it ended with ${errand.code}` : `not settled after ${boundMs.toFixed(0)} ms`,
+      )
+    }
+  }
+
+  meanServiceMs(): number {
+    return meanServiceMs(this.p)
+  }
+}
+
+function policyNamed(name: string): PolicyName {
+  for (const known of Object.keys(POLICIES)) if (isPolicy(known) && known === name) return known
+  throw new RangeError(`there is no policy "${name}"; there are ${Object.keys(POLICIES).join(', ')}`)
+}
+
+function isPolicy(name: string): name is PolicyName {
+  return Object.hasOwn(POLICIES, name)
+}
