@@ -242,15 +242,16 @@ export class Peers {
     }
     if (peer.name !== '' && peer.name !== hello.name) {
       // Somebody else lives at this address now.
+      peer.resetCounts()
       this.#giveUpAll(peer, now)
       this.byName.delete(peer.name)
-      peer.resetCounts()
       peer.link.epoch = 0
     }
     const restarted = peer.link.epoch !== 0 && peer.link.epoch !== from
     if (restarted) {
-      const tasksTakenBack = this.#giveUpAll(peer, now)
+      // Counts first: with what the former life had to spare it would be given its own tasks again.
       peer.resetCounts()
+      const tasksTakenBack = this.#giveUpAll(peer, now)
       port.event({ type: 'peer-restarted', peer: hello.name, epoch: from, tasksTakenBack })
     }
     peer.name = hello.name
@@ -444,16 +445,16 @@ export class Peers {
   }
 
   #left(peer: Peer, reason: string, now: number): void {
+    this.#newsToTell = true
+    peer.phase = 'lost'
+    peer.resetCounts()
     this.#giveUpAll(peer, now)
     this.#context.port.event({ type: 'peer-left', peer: peer.label, reason })
     if (!peer.configured) {
       this.#drop(peer, now)
       return
     }
-    peer.phase = 'lost'
     peer.link.epoch = 0
-    peer.resetCounts()
-    this.#newsToTell = true
     this.#context.wheel.clear(peer)
     this.#reconnect(peer, now)
   }
