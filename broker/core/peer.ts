@@ -117,14 +117,17 @@ export class Peer extends Timed {
     this.#onTheirWay.push(offer)
   }
 
-  /** The peer says how many of our REQUESTs it has received. */
-  acknowledge(received: number): void {
+  /** The peer says how many of our REQUESTs it has received. Unless a state says so, what it has free is older news: a
+   *  slot spent on the way is then a slot taken there. */
+  acknowledge(received: number, byState: boolean): void {
     const upTo = Math.min(received, this.sent)
     while (this.seen < upTo) {
       const offer = this.#onTheirWay[this.#head]
       this.#head++
       this.seen++
-      if (offer !== undefined) offer.unseen--
+      if (offer === undefined) continue
+      offer.unseen--
+      if (!byState && offer.free > 0) offer.free--
     }
     if (this.#head > 64 && this.#head * 2 > this.#onTheirWay.length) {
       this.#onTheirWay = this.#onTheirWay.slice(this.#head)

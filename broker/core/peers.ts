@@ -165,7 +165,7 @@ export class Peers {
       }
       case Kind.Reject: {
         peer.answered++
-        peer.acknowledge(record.received)
+        peer.acknowledge(record.received, false)
         const assignment = this.#assignment(peer, record.token)
         if (assignment === null) {
           counters.lateReplies++
@@ -391,7 +391,7 @@ export class Peers {
     peer.queueDepth = state.queueDepth
     peer.inFlight = state.inFlight
     for (const { peer: name, epoch: theirs, count } of state.received) {
-      if (name === config.name && theirs === epoch) peer.acknowledge(count)
+      if (name === config.name && theirs === epoch) peer.acknowledge(count, true)
     }
     const gone = new Set(peer.offers.keys())
     for (const { service: name, free, total } of state.services) {
@@ -524,7 +524,7 @@ export class Peers {
   /** What the peer should hold and does not was lost on the way; what it holds for nobody, it may drop. */
   #reconcile(peer: Peer, received: number, tokens: readonly Token[], now: number): void {
     const { scheduler, port } = this.#context
-    peer.acknowledge(received)
+    peer.acknowledge(received, false)
     peer.answered += peer.missing
     peer.missing = 0
     const held = new Set(tokens)
