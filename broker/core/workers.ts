@@ -134,7 +134,7 @@ export class Workers {
       return
     }
     // READY means "I have nothing": what we thought it was working on, it lost.
-    known.heardAt = now
+    this.#heardStock(known, now)
     this.#watch(known)
     for (const a of known.assignments.newestFirst()) {
       this.#context.scheduler.takeBack(a, 'inventory', now)
@@ -147,7 +147,17 @@ export class Workers {
   stockHeartbeat(key: string, now: number): void {
     const known = this.byKey.get(key)
     if (known === undefined) this.#stockSignIn(key, 'ppp', now)
-    else known.heardAt = now
+    else {
+      this.#heardStock(known, now)
+      this.#context.scheduler.pumpWorker(known, now)
+    }
+  }
+
+  #heardStock(worker: Worker, now: number): void {
+    worker.heardAt = now
+    if (!worker.blocked) return
+    worker.blocked = false
+    this.#context.scheduler.slotsChanged(worker)
   }
 
   stockReply(key: string, dialect: Dialect, token: Token, body: Uint8Array, now: number): void {
@@ -156,7 +166,7 @@ export class Workers {
     const assignment = worker === undefined ? null : this.#assignment(worker, token)
     if (worker === undefined) worker = this.#stockSignIn(key, dialect, now) ?? undefined
     if (worker === undefined) return
-    worker.heardAt = now
+    this.#heardStock(worker, now)
     if (assignment === null) counters.lateReplies++
     else if (
       !scheduler.reply(
