@@ -294,6 +294,8 @@ export class Faults {
     const simulation = this.#simulation
     const { broker } = cluster
     if (!broker?.alive || broker.frozen || simulation.clusters.filter((c) => !c.gone).length <= 2) return
+    // The workers for everything are in these.
+    if (simulation.p.services > 1 && cluster.index % 2 === 0) return
     cluster.gone = true
     broker.drain(500, at)
     simulation.later(at + 1000, 5, (now) => {

@@ -24,6 +24,8 @@ export interface LedgerTerms {
   readonly queueMax: number
   readonly attemptsMax: number
   readonly bodyMax: number
+  /** Tries of a client that may go unanswered. */
+  readonly retries: number
 }
 
 /** What a run is told of as it goes: for `sim replay`. */
@@ -92,10 +94,6 @@ export class Ledger implements Watch {
     if (trouble === undefined) return
     trouble.open--
     trouble.endedAt = at
-  }
-
-  workerLost(): void {
-    this.#workersLost++
   }
 
   /** Was there trouble in the cluster since `from`, or shortly before? */
@@ -199,6 +197,8 @@ export class Ledger implements Watch {
         return
       case 'TIMEOUT':
       case 'UNAVAILABLE':
+        // A single try cannot learn that its broker is only busy.
+        if (this.#terms.retries === 1 && code === 'TIMEOUT') return
         if (!timeUp && !ownTrouble) {
           wrong(`no trouble in its cluster, and ${age.toFixed(1)} ms of ${errand.deadlineMs} are over`)
         }
@@ -212,7 +212,7 @@ export class Ledger implements Watch {
         if (this.#faults === 0) wrong('nothing has failed')
         return
       case ErrorCode.Poison:
-        if (this.#workersLost < this.#terms.attemptsMax && errand.behaviour !== Behaviour.Kills) {
+        if (this.#workersLost < this.#terms.attemptsMax) {
           wrong(`only ${this.#workersLost} workers were lost in the whole run`)
         }
         if (!errand.mayRunTwice) wrong('it was not to be started twice')
@@ -309,6 +309,13 @@ export class Ledger implements Watch {
 
   brokerSays(broker: BrokerNode, event: BrokerEvent): void {
     this.tracer?.(this.#at, broker.name, JSON.stringify(event), null)
+    if (event.type === 'worker-lost') {
+      this.#workersLost++
+      if (!this.#troubled(broker.cluster, this.#at))
+        throw new Breach('nobody who lives is given up', this.#at, null, `${broker.name} lost ${event.worker}: ${event.reason}`)
+    } else if (event.type === 'peer-lost' && this.#faults === 0) {
+      throw new Breach('nobody who lives is given up', this.#at, null, `${broker.name} lost ${event.peer}: ${event.reason}`)
+    }
   }
 
   afterBroker(broker: BrokerNode, at: number): void {

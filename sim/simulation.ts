@@ -148,6 +148,7 @@ export class Simulation {
       queueMax: p.queueMax,
       attemptsMax: p.attemptsMax,
       bodyMax: p.bodyMax,
+      retries: p.retries,
     })
     if (options.tracer !== undefined) this.ledger.tracer = options.tracer
     this.#epochs = new Random(seed, 'epochs')
@@ -259,7 +260,9 @@ export class Simulation {
     const { p } = this
     const services: string[] = []
     for (let s = 0; s < p.services; s++) {
-      if (p.services === 1 || (index + s) % p.services === 0 || this.#lives.chance(0.3)) services.push(serviceName(s))
+      // Somewhere there is always somebody for everything; elsewhere there may be nobody.
+      const everything = p.services === 1 || (index === 0 && cluster.index % 2 === 0)
+      if (everything || (index + s) % p.services === 0 || this.#lives.chance(0.3)) services.push(serviceName(s))
     }
     const node = new WorkerNode(
       this.queue,
@@ -287,7 +290,6 @@ export class Simulation {
 
   diedOfTask(cluster: Cluster, index: number, worker: WorkerNode, at: number): void {
     this.ledger.troubleBegins(cluster.index)
-    this.ledger.workerLost()
     this.ledger.workers.get(cluster.index)?.delete(worker)
     this.later(at + this.#lives.between(100, 500), worker.mark, (now) => {
       this.ledger.troubleEnds(cluster.index, now)
@@ -329,7 +331,6 @@ export class Simulation {
   killWorker(cluster: Cluster, index: number, at: number): void {
     const worker = cluster.workers[index]
     if (!worker?.alive) return
-    this.ledger.workerLost()
     this.ledger.workers.get(cluster.index)?.delete(worker)
     worker.kill(at)
   }

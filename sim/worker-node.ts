@@ -20,6 +20,8 @@ class Run implements Happening {
   readonly startedAt: number
   stopped = false
   pieces = 0
+  credit: number
+  waits = false
 
   constructor(worker: WorkerNode, request: Request, startedAt: number) {
     this.mark = RUN_MARK | worker.mark
@@ -28,6 +30,7 @@ class Run implements Happening {
     this.id = request.id
     this.work = readWork(request.body)
     this.startedAt = startedAt
+    this.credit = request.creditUpTo
   }
 
   happen(at: number): void {
@@ -91,6 +94,15 @@ export class WorkerNode extends Node {
         this.#proceed(run)
       },
       cancel: (token) => this.#stop(token, 'cancelled'),
+      credit: (token, upTo) => {
+        const run = this.#runs.get(token)
+        if (run === undefined) return
+        run.credit = Math.max(run.credit, upTo)
+        if (run.waits && run.pieces < run.credit) {
+          run.waits = false
+          this.queue.push(this.#at, run)
+        }
+      },
     })
     this.#at = at
     this.core.sign(clock.read(at))
@@ -124,6 +136,10 @@ export class WorkerNode extends Node {
       return
     }
     if (work !== null && run.pieces < work.pieces) {
+      if (run.pieces >= run.credit) {
+        run.waits = true
+        return
+      }
       this.#records.push({
         kind: Kind.Partial,
         token: run.token,
