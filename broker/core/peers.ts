@@ -141,10 +141,15 @@ export class Peers {
       return
     }
     peer.heardAt = now
-    if (peer.blocked) peer.blocked = false
+    const tookTasks = peer.phase === 'up' && !peer.blocked
+    peer.blocked = false
     for (const record of message.records) {
       this.#record(peer, record, message.from, now)
       if (this.#byKey.get(key) !== peer) return
+    }
+    if (!tookTasks && peer.phase === 'up') {
+      // It takes tasks again, and its next state may be an interval away.
+      for (const { service } of peer.offers.values()) this.#context.scheduler.pump(service, now)
     }
   }
 
@@ -252,6 +257,8 @@ export class Peers {
       // Counts first: with what the former life had to spare it would be given its own tasks again.
       peer.resetCounts()
       const tasksTakenBack = this.#giveUpAll(peer, now)
+      // It may not know us: what we said to its former life it has not heard.
+      this.#newsToTell = true
       port.event({ type: 'peer-restarted', peer: hello.name, epoch: from, tasksTakenBack })
     }
     peer.name = hello.name
