@@ -53,6 +53,7 @@ export class Broker implements Machine {
   readonly #wheel: TimingWheel
   readonly #due: Timed[] = []
   #stateSeq = 0
+  #servicesPublished = 0
   #publishedAt = Number.NEGATIVE_INFINITY
   /** Last call of `timeout`: at least every state interval, unless we stood still. */
   #ranAt: number
@@ -310,9 +311,13 @@ export class Broker implements Machine {
   // ---------------------------------------------------------------- state
 
   #capacityDiffers(): boolean {
+    let served = 0
     for (const service of this.scheduler.services.byName.values()) {
       if (service.free !== service.publishedFree || service.slots !== service.publishedSlots) return true
+      if (service.slots > 0) served++
     }
+    // One that nobody serves any more may be forgotten already.
+    if (served !== this.#servicesPublished) return true
     for (const guest of this.guests.byName.values()) if (guest.received !== guest.published) return true
     return false
   }
@@ -333,6 +338,7 @@ export class Broker implements Machine {
         queued: service.queue.length,
       })
     }
+    this.#servicesPublished = services.length
     const received: ReceivedFrom[] = []
     for (const guest of this.guests.byName.values()) {
       if (guest.received !== guest.published) {

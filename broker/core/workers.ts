@@ -302,7 +302,7 @@ export class Workers {
       service.workers--
       scheduler.services.release(service)
     }
-    if (worker.countedFree > 0) scheduler.capacityChanged = true
+    if (worker.memberships.length > 0) scheduler.capacityChanged = true
     worker.countedFree = 0
     worker.memberships = []
     worker.slots = 0
