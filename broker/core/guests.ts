@@ -60,7 +60,8 @@ export class Guests {
           this.#request(guest, record, message.oversized, now)
           break
         case Kind.Heartbeat:
-          if (record.sent > guest.received) this.#inventory(guest, record.sent)
+          // More: some were lost. Fewer: it counts anew, having lost us and found us at another address.
+          if (record.sent !== guest.received) this.#inventory(guest, record.sent)
           if (record.ask) port.send(guest.link, { kind: Kind.Heartbeat, ask: false, sent: guest.answered })
           break
         case Kind.Audit:
