@@ -55,7 +55,7 @@ export class Broker implements Machine {
   #stateSeq = 0
   #servicesPublished = 0
   #publishedAt = Number.NEGATIVE_INFINITY
-  /** Last call of `timeout`: at least every state interval, unless we stood still. */
+  /** Last call of `timeout`: at least every state or heartbeat interval, unless we stood still. */
   #ranAt: number
   #workersBeatAt: number
   #peersBeatAt: number
@@ -245,7 +245,7 @@ export class Broker implements Machine {
     if (this.#left) return
     // We stood still ourselves (a stopped process, a laptop asleep): what the others said meanwhile lies unread in the
     // sockets, and nobody is dead for not having been heard.
-    if (now - this.#ranAt > 2 * this.config.stateIntervalMs) {
+    if (now - this.#ranAt > 2 * Math.min(this.config.stateIntervalMs, this.config.workerHeartbeatIntervalMs)) {
       this.workers.excuse(now)
       this.peers.excuse(now)
       this.guests.excuse(now)
