@@ -259,8 +259,11 @@ export class Scheduler {
   reply(assignment: Assignment, reply: Reply, now: number): boolean {
     const task = assignment.task
     const executor = assignment.executor
+    const counts = task?.current === assignment
     this.#close(assignment)
     if (task === null || task.settled) return false
+    // The client was given none of an abandoned attempt's pieces, so its end is of no use to it.
+    if (!counts && (reply.partials > 0 || task.streamed > 0)) return false
     const ranAtPeer = executor instanceof Peer
     const runMs = reply.runUs / 1000
     const queuedMs = assignment.startedAt - task.arrivedAt
