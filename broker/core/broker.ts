@@ -245,7 +245,10 @@ export class Broker implements Machine {
     if (this.#left) return
     // We stood still ourselves (a stopped process, a laptop asleep): what the others said meanwhile lies unread in the
     // sockets, and nobody is dead for not having been heard.
-    if (now - this.#ranAt > 2 * Math.min(this.config.stateIntervalMs, this.config.workerHeartbeatIntervalMs)) {
+    if (
+      now - this.#ranAt >
+      2 * Math.min(this.config.stateIntervalMs, this.config.workerHeartbeatIntervalMs)
+    ) {
       this.workers.excuse(now)
       this.peers.excuse(now)
       this.guests.excuse(now)

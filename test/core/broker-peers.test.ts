@@ -431,6 +431,7 @@ describe('losing a peer', () => {
     east.holds.delete(east.token('b'))
     east.inventory(2)
     rig.advance(600)
+    east.heartbeat().state(3)
     expect(east.started).toEqual(['a', 'b', 'c', 'b'])
     expect(rig.eventsOf('peer-lost')).toEqual([])
     east.reply({ id: 'a' })
