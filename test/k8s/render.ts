@@ -1,0 +1,42 @@
+/** Overlays as the API server would be sent them. */
+
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { parseAllDocuments } from 'yaml'
+import { z } from 'zod'
+
+const kubeObject = z.looseObject({
+  apiVersion: z.string(),
+  kind: z.string(),
+  metadata: z.looseObject({
+    name: z.string(),
+    namespace: z.string().optional(),
+    labels: z.record(z.string(), z.string()).optional(),
+    annotations: z.record(z.string(), z.string()).optional(),
+  }),
+})
+
+/** What every object has; the rest is its kind's own. */
+export type KubeObject = z.infer<typeof kubeObject>
+
+export const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** @throws an error with what kubectl says when the directory does not render */
+export function render(directory: string): KubeObject[] {
+  const kubectl = spawnSync('kubectl', ['kustomize', directory], { cwd: root, encoding: 'utf8' })
+  if (kubectl.status !== 0)
+    throw new Error(`kubectl kustomize ${directory}: ${kubectl.stderr || kubectl.error}`)
+  return parseObjects(kubectl.stdout)
+}
+
+export function parseObjects(yaml: string): KubeObject[] {
+  return parseAllDocuments(yaml).map((document) => {
+    const [problem] = document.errors
+    if (problem !== undefined) throw problem
+    return kubeObject.parse(document.toJS())
+  })
+}
+
+export function called(object: KubeObject): string {
+  return `${object.metadata.namespace ?? '-'}/${object.kind}/${object.metadata.name}`
+}
