@@ -5,20 +5,35 @@ import type { BrokerNode } from './broker-node.ts'
 export function checkBooks(broker: BrokerNode, at: number): void {
   const { scheduler, workers, peers, guests } = broker.core
   const off = (what: string, kept: number, counted: number): never => {
-    throw new Breach('a broker\'s books are right', at, null, `${broker.name}: ${what} is ${kept}, counted ${counted}`)
+    throw new Breach(
+      "a broker's books are right",
+      at,
+      null,
+      `${broker.name}: ${what} is ${kept}, counted ${counted}`,
+    )
   }
   let held = 0
   let current = 0
-  let lent = 0
   const tally = (assignments: { first: Listed | null; length: number }, who: string): void => {
     let length = 0
     for (let a = assignments.first; a !== null; a = a.next) {
       length++
       held++
       if (a.task !== null && a.task.current === a) current++
-      if (!a.open) throw new Breach('a broker\'s books are right', at, null, `${broker.name}: ${who} holds a closed assignment`)
+      if (!a.open)
+        throw new Breach(
+          "a broker's books are right",
+          at,
+          null,
+          `${broker.name}: ${who} holds a closed assignment`,
+        )
       if (a.task?.settled) {
-        throw new Breach('a broker\'s books are right', at, null, `${broker.name}: ${who} still has task ${a.task.id}, which is settled`)
+        throw new Breach(
+          "a broker's books are right",
+          at,
+          null,
+          `${broker.name}: ${who} still has task ${a.task.id}, which is settled`,
+        )
       }
     }
     if (length !== assignments.length) off(`number of assignments of ${who}`, assignments.length, length)
@@ -26,30 +41,33 @@ export function checkBooks(broker: BrokerNode, at: number): void {
   const freeByService = new Map<string, number>()
   for (const worker of workers.byKey.values()) {
     tally(worker.assignments, worker.name)
-    const free = worker.blocked ? 0 : Math.max(0, worker.slots - worker.assignments.length - worker.ghosts.size)
+    const free = worker.blocked
+      ? 0
+      : Math.max(0, worker.slots - worker.assignments.length - worker.ghosts.size)
     if (worker.countedFree !== free) off(`free slots of ${worker.name}`, worker.countedFree, free)
     for (const membership of worker.memberships) {
       const { name } = membership.service
       freeByService.set(name, (freeByService.get(name) ?? 0) + free)
-      if (membership.linked !== free > 0) off(`standing in line of ${worker.name} for "${name}"`, Number(membership.linked), free)
+      if (membership.linked !== free > 0)
+        off(`standing in line of ${worker.name} for "${name}"`, Number(membership.linked), free)
     }
   }
   for (const peer of peers.byAddress.values()) {
     tally(peer.assignments, peer.label)
-    lent += peer.assignments.length
     if (peer.seen > peer.sent) off(`tasks that ${peer.label} has seen`, peer.seen, peer.sent)
     let unseen = 0
     for (const offer of peer.offers.values()) {
       unseen += offer.unseen
       if (offer.unseen < 0) off(`tasks on their way to ${peer.label}`, offer.unseen, 0)
     }
-    if (unseen > peer.sent - peer.seen) off(`tasks on their way to ${peer.label}`, unseen, peer.sent - peer.seen)
+    if (unseen > peer.sent - peer.seen)
+      off(`tasks on their way to ${peer.label}`, unseen, peer.sent - peer.seen)
   }
   if (held !== scheduler.assignments.size) off('number of assignments', scheduler.assignments.size, held)
   if (current !== scheduler.running) off('number of running tasks', scheduler.running, current)
   let guestTasks = 0
   for (const guest of guests.byName.values()) guestTasks += guest.tasks.size
-  if (guestTasks !== scheduler.guestTasks) off('number of guests\' tasks', scheduler.guestTasks, guestTasks)
+  if (guestTasks !== scheduler.guestTasks) off("number of guests' tasks", scheduler.guestTasks, guestTasks)
   let queued = 0
   for (const service of scheduler.services.byName.values()) {
     queued += service.queue.length
@@ -90,7 +108,8 @@ export function leftovers(broker: BrokerNode): string[] {
   for (const worker of workers.byKey.values()) {
     expectNone(`tasks at ${worker.name}`, worker.assignments.length)
     expectNone(`ghosts at ${worker.name}`, worker.ghosts.size)
-    if (worker.free !== worker.slots) left.push(`${broker.name}: ${worker.name} has ${worker.free} of ${worker.slots} slots free`)
+    if (worker.free !== worker.slots)
+      left.push(`${broker.name}: ${worker.name} has ${worker.free} of ${worker.slots} slots free`)
   }
   for (const peer of peers.byAddress.values()) {
     expectNone(`tasks at ${peer.label}`, peer.assignments.length)
@@ -102,7 +121,9 @@ export function leftovers(broker: BrokerNode): string[] {
   for (const service of scheduler.services.byName.values()) {
     expectNone(`tasks of service "${service.name}"`, service.tasks)
     if (service.free !== service.slots)
-      left.push(`${broker.name}: service "${service.name}" has ${service.free} of ${service.slots} slots free`)
+      left.push(
+        `${broker.name}: service "${service.name}" has ${service.free} of ${service.slots} slots free`,
+      )
   }
   return left
 }

@@ -1,7 +1,7 @@
 import { Broker } from '../broker/core/broker.ts'
 import type { CoreConfig } from '../broker/core/config.ts'
 import type { BrokerEvent } from '../broker/core/event.ts'
-import { Link, type LinkSocket, type UndeliveredReason } from '../broker/core/link.ts'
+import type { Link, LinkSocket, UndeliveredReason } from '../broker/core/link.ts'
 import type { BrokerPort } from '../broker/core/port.ts'
 import { Kind, type Message, type Record, type State } from '../protocol/record.ts'
 import type { EventQueue } from './event-queue.ts'

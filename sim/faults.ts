@@ -85,7 +85,11 @@ export class Faults {
     const everywhere = ['partition', 'one-way', 'slow', 'late', 'join', 'leave'].includes(scripted.fault)
     ledger.troubleBegins(everywhere ? -1 : cluster.index)
     this.history.push({ ...scripted, at, cluster: cluster.index, other: other.index, node, forMs })
-    ledger.note('fault', `${scripted.fault} in ${cluster.name} (node ${node}, other ${other.name}) for ${forMs.toFixed(0)} ms`, at)
+    ledger.note(
+      'fault',
+      `${scripted.fault} in ${cluster.name} (node ${node}, other ${other.name}) for ${forMs.toFixed(0)} ms`,
+      at,
+    )
     const undo = this.#commit(scripted.fault, cluster, other, node, at)
     const underWay = { cluster: everywhere ? -1 : cluster.index, undo }
     this.#underWay.add(underWay)
@@ -296,6 +300,8 @@ export class Faults {
     if (!broker?.alive || broker.frozen || simulation.clusters.filter((c) => !c.gone).length <= 2) return
     // The workers for everything are in these.
     if (simulation.p.services > 1 && cluster.index % 2 === 0) return
+    // The others could not find each other again.
+    if (simulation.p.membership === 'first' && cluster.index === 0) return
     cluster.gone = true
     broker.drain(500, at)
     simulation.later(at + 1000, 5, (now) => {

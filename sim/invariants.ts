@@ -4,8 +4,8 @@ import type { Outcome } from '../client/core/outcome.ts'
 import type { ClientEvent } from '../client/core/port.ts'
 import { ErrorCode } from '../protocol/error-code.ts'
 import { Kind, type Message, type Partial, type Request, type State } from '../protocol/record.ts'
-import { Breach } from './breach.ts'
 import { checkBooks } from './books.ts'
+import { Breach } from './breach.ts'
 import type { BrokerNode } from './broker-node.ts'
 import type { ClientNode, SimCall } from './client-node.ts'
 import { Behaviour, type Errand, HANDLER_ERROR, isAnswerTo, readWork, type Work } from './errand.ts'
@@ -132,7 +132,12 @@ export class Ledger implements Watch {
   settled(client: ClientNode, call: SimCall, outcome: Outcome, at: number): void {
     const { errand } = call
     const { code } = outcome
-    this.tracer?.(at, client.name, `is told ${code === '' ? 'OK' : `${code} (${outcome.message})`}`, errand.number)
+    this.tracer?.(
+      at,
+      client.name,
+      `is told ${code === '' ? 'OK' : `${code} (${outcome.message})`}`,
+      errand.number,
+    )
     if (errand.settled) {
       throw new Breach(
         'every request settles exactly once',
@@ -142,7 +147,12 @@ export class Ledger implements Watch {
       )
     }
     if (errand.client !== client.name) {
-      throw new Breach('no answer to the wrong client', at, errand.number, `${client.name} got it, ${errand.client} asked`)
+      throw new Breach(
+        'no answer to the wrong client',
+        at,
+        errand.number,
+        `${client.name} got it, ${errand.client} asked`,
+      )
     }
     if (outcome.kind === Kind.Reply && code === '') this.#answered(errand, call, outcome.body, at)
     else this.#judge(errand, code, at)
@@ -156,13 +166,23 @@ export class Ledger implements Watch {
 
   #answered(errand: Errand, call: SimCall, body: Uint8Array, at: number): void {
     if (!isAnswerTo(body, errand.number, errand.size, -1)) {
-      throw new Breach('no answer of the wrong task', at, errand.number, 'the answer is not the one to this task')
+      throw new Breach(
+        'no answer of the wrong task',
+        at,
+        errand.number,
+        'the answer is not the one to this task',
+      )
     }
     if (errand.starts === 0) {
       throw new Breach('no answer out of thin air', at, errand.number, 'answered, but never started')
     }
     if (errand.behaviour !== Behaviour.Answers) {
-      throw new Breach('no answer of the wrong task', at, errand.number, 'answered, though its handler cannot')
+      throw new Breach(
+        'no answer of the wrong task',
+        at,
+        errand.number,
+        'answered, though its handler cannot',
+      )
     }
     if (errand.streams && call.pieces !== errand.pieces) {
       throw new Breach(
@@ -240,14 +260,24 @@ export class Ledger implements Watch {
       throw new Breach('every request settles exactly once', at, errand.number, 'a piece came after the end')
     }
     if (!isAnswerTo(piece.body, errand.number, errand.size, piece.index)) {
-      throw new Breach('no answer of the wrong task', at, errand.number, `piece ${piece.index} is of another task`)
+      throw new Breach(
+        'no answer of the wrong task',
+        at,
+        errand.number,
+        `piece ${piece.index} is of another task`,
+      )
     }
     if (call.piecesAttempt !== call.attempt) {
       call.piecesAttempt = call.attempt
       call.pieces = 0
     }
     if (piece.index !== call.pieces) {
-      throw new Breach('a stream is whole', at, errand.number, `piece ${piece.index} after ${call.pieces} others`)
+      throw new Breach(
+        'a stream is whole',
+        at,
+        errand.number,
+        `piece ${piece.index} after ${call.pieces} others`,
+      )
     }
     call.pieces++
   }
@@ -270,12 +300,18 @@ export class Ledger implements Watch {
     for (const record of message.records) {
       if (record.kind !== Kind.Request) continue
       const errand = this.open.get(numberOf(record.id))
-      if (errand !== undefined && !errand.entered.includes(broker.cluster)) errand.entered.push(broker.cluster)
+      if (errand !== undefined && !errand.entered.includes(broker.cluster))
+        errand.entered.push(broker.cluster)
     }
   }
 
   requested(broker: BrokerNode, link: Link, request: Request): void {
-    this.tracer?.(this.#at, broker.name, `${link.socket} to ${link.key}: ${summary(request)}`, numberOf(request.id))
+    this.tracer?.(
+      this.#at,
+      broker.name,
+      `${link.socket} to ${link.key}: ${summary(request)}`,
+      numberOf(request.id),
+    )
     if (link.socket !== 'cloudbe') return
     const errand = this.open.get(numberOf(request.id))
     if (errand !== undefined && !errand.entered.includes(broker.cluster)) {
@@ -312,9 +348,19 @@ export class Ledger implements Watch {
     if (event.type === 'worker-lost') {
       this.#workersLost++
       if (!this.#troubled(broker.cluster, this.#at))
-        throw new Breach('nobody who lives is given up', this.#at, null, `${broker.name} lost ${event.worker}: ${event.reason}`)
+        throw new Breach(
+          'nobody who lives is given up',
+          this.#at,
+          null,
+          `${broker.name} lost ${event.worker}: ${event.reason}`,
+        )
     } else if (event.type === 'peer-lost' && this.#faults === 0) {
-      throw new Breach('nobody who lives is given up', this.#at, null, `${broker.name} lost ${event.peer}: ${event.reason}`)
+      throw new Breach(
+        'nobody who lives is given up',
+        this.#at,
+        null,
+        `${broker.name} lost ${event.peer}: ${event.reason}`,
+      )
     }
   }
 
@@ -341,10 +387,20 @@ export class Ledger implements Watch {
     const number = work === null ? numberOf(id) : work.number
     this.tracer?.(at, worker.name, 'starts it', number)
     if (worker.running > worker.slots) {
-      throw new Breach('no slot holds two tasks', at, number, `${worker.name} runs ${worker.running} in ${worker.slots} slots`)
+      throw new Breach(
+        'no slot holds two tasks',
+        at,
+        number,
+        `${worker.name} runs ${worker.running} in ${worker.slots} slots`,
+      )
     }
     if (number !== numberOf(id)) {
-      throw new Breach('no answer of the wrong task', at, number, `it came with the body of task ${numberOf(id)}`)
+      throw new Breach(
+        'no answer of the wrong task',
+        at,
+        number,
+        `it came with the body of task ${numberOf(id)}`,
+      )
     }
     const errand = this.open.get(number)
     if (errand === undefined) {
@@ -364,7 +420,13 @@ export class Ledger implements Watch {
     throw new Breach('a task that is not idempotent never starts twice', at, number, 'it was started again')
   }
 
-  ended(worker: WorkerNode, _id: string, work: Work | null, how: 'answered' | 'cancelled' | 'died', at: number): void {
+  ended(
+    worker: WorkerNode,
+    _id: string,
+    work: Work | null,
+    how: 'answered' | 'cancelled' | 'died',
+    at: number,
+  ): void {
     this.tracer?.(at, worker.name, `ends it: ${how}`, work?.number ?? null)
     const errand = work === null ? undefined : this.open.get(work.number)
     if (errand === undefined) return

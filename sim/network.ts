@@ -69,14 +69,7 @@ export class Pipe {
   /** What was sent before the connection stood; it leaves when it does. */
   waiting: Message[] = []
 
-  constructor(
-    number: number,
-    socket: SocketName,
-    dialler: Node,
-    address: string,
-    key: string,
-    name: string,
-  ) {
+  constructor(number: number, socket: SocketName, dialler: Node, address: string, key: string, name: string) {
     this.number = number
     this.socket = socket
     this.dialler = dialler
@@ -272,7 +265,10 @@ export class Network {
       return
     }
     const roundTrip = 2 * this.#latency(pipe.dialler, listener)
-    this.#queue.push(at + roundTrip, new PipeEvent(MARK.up, pipe, (p, now) => this.#establish(p, listener, now)))
+    this.#queue.push(
+      at + roundTrip,
+      new PipeEvent(MARK.up, pipe, (p, now) => this.#establish(p, listener, now)),
+    )
   }
 
   #await(pipe: Pipe): void {

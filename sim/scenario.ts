@@ -54,80 +54,97 @@ const policyNames = Object.keys(POLICIES)
  * busier than the rest, a cluster killed every 10 s and brought back.
  */
 export const parameters = z.strictObject({
-  clusters: count.min(1).max(4096).default(12),
-  /** In each cluster. */
-  workers: count.default(300),
-  slots: count.min(1).default(1),
-  clients: count.default(1000),
-  /** Tasks a second and client, on average over the clusters. */
-  rate: z.number().positive().default(1),
-  /** Share of all slots that the tasks keep busy, which makes the mean service time, unless that is given. */
-  load: z.number().positive().default(0.8),
-  /** Mean service time, ms; 0: what `load` makes it. */
-  serviceMs: ms.default(0),
-  /** How many times as many tasks the first cluster has as each other; the sum stays the same. */
-  hot: z.number().positive().default(2),
-  arrivals: z.enum(['poisson', 'bursts', 'wave']).default('poisson'),
-  service: z.enum(['exponential', 'fixed', 'uniform', 'pareto']).default('exponential'),
-  /** Tasks arrive, and faults happen, for so long, ms of virtual time. */
-  durationMs: ms.default(120_000),
+  clusters: count.min(1).max(4096).default(12).describe('clusters, a broker each'),
+  workers: count.default(300).describe('workers in each cluster'),
+  slots: count.min(1).default(1).describe('tasks a worker does at once'),
+  clients: count.default(1000).describe('clients in each cluster'),
+  rate: z.number().positive().default(1).describe('tasks a second and client, averaged over clusters'),
+  load: z
+    .number()
+    .positive()
+    .default(0.8)
+    .describe('share of all slots that the tasks keep busy; makes the mean service time'),
+  serviceMs: ms.default(0).describe('mean service time, ms; 0: what --load makes it'),
+  hot: z
+    .number()
+    .positive()
+    .default(2)
+    .describe('how many times as many tasks the first cluster has as each other'),
+  arrivals: z.enum(['poisson', 'bursts', 'wave']).default('poisson').describe('how tasks arrive'),
+  service: z
+    .enum(['exponential', 'fixed', 'uniform', 'pareto'])
+    .default('exponential')
+    .describe('how service times are distributed'),
+  durationMs: ms.default(120_000).describe('how long tasks arrive and faults happen, ms of virtual time'),
 
-  localMs: ms.default(0.1),
-  cloudMs: ms.default(10),
-  jitter: z.number().min(0).default(0.2),
-  highWater: count.min(1).default(4096),
-  reconnectMs: z.number().positive().default(100),
-  /** 0: a connection waits out a partition, however long. */
-  silenceBreaksMs: ms.default(0),
-  /** Clocks run fast or slow by up to this share. */
-  drift: z.number().min(0).max(0.1).default(0.0001),
+  localMs: ms.default(0.1).describe('one way within a cluster, ms'),
+  cloudMs: ms.default(10).describe('one way between clusters, ms'),
+  jitter: z.number().min(0).default(0.2).describe('how much longer a message may take at random, as a share'),
+  highWater: count.min(1).default(4096).describe('messages that may wait on a connection, each way'),
+  reconnectMs: z.number().positive().default(100).describe('between attempts to connect, ms'),
+  silenceBreaksMs: ms
+    .default(0)
+    .describe('a connection through which nothing passes for so long breaks, ms; 0: never'),
+  drift: z.number().min(0).max(0.1).default(0.0001).describe('clocks run fast or slow by up to this share'),
 
-  notIdempotent: share.default(0.05),
-  streams: share.default(0),
-  restartStreams: share.default(0.5),
-  failing: share.default(0.01),
-  poison: share.default(0),
-  failFast: share.default(0),
-  /** Services that workers and tasks are spread over; the first is the anonymous one. */
-  services: count.min(1).default(1),
-  /** Share of bodies of `largeBytes`; the others have a few dozen octets. */
-  large: share.default(0),
-  largeBytes: count.default(65_536),
-  bodyMax: count.default(1 << 20),
+  notIdempotent: share.default(0.05).describe('share of tasks that may not start twice'),
+  streams: share.default(0).describe('share of tasks that are streams'),
+  restartStreams: share.default(0.5).describe('share of streams that may be started again'),
+  failing: share.default(0.01).describe('share of tasks whose handler fails'),
+  poison: share.default(0).describe('share of tasks that kill their worker'),
+  failFast: share.default(0).describe('share of tasks that do not wait for a service nobody serves'),
+  services: count.min(1).default(1).describe('services that workers and tasks are spread over'),
+  large: share.default(0).describe('share of tasks with a large body'),
+  largeBytes: count.default(65_536).describe('octets of a large body'),
+  bodyMax: count.default(1 << 20).describe('octets that brokers take'),
 
-  timeoutMs: z.number().positive().default(2500),
-  retries: count.min(1).default(3),
-  deadlineMs: z.number().positive().default(60_000),
-  /** Whether clients know the broker of the next cluster too. */
-  secondEndpoint: z.boolean().default(false),
+  timeoutMs: z.number().positive().default(2500).describe('silence after which a client asks again, ms'),
+  retries: count.min(1).default(3).describe('tries of a client that may go unanswered in a row'),
+  deadlineMs: z.number().positive().default(60_000).describe('time a task has, ms'),
+  secondEndpoint: z.boolean().default(false).describe("clients know the next cluster's broker too"),
 
-  queueMax: count.min(1).default(10_000),
-  attemptsMax: count.min(1).default(3),
-  workerHeartbeatMs: z.number().positive().default(1000),
-  workerLiveness: count.min(1).default(3),
-  stateIntervalMs: z.number().positive().default(500),
-  stateCoalesceMs: ms.default(10),
-  stateTtlMs: z.number().positive().default(1500),
-  peerForgetMs: z.number().positive().default(600_000),
-  policy: z.string().refine((name) => policyNames.includes(name), `one of ${policyNames.join(', ')}`).default('most-capacity'),
-  repliesMax: count.default(10_000),
-  replyAgeMs: ms.default(30_000),
-  retryRatio: z.number().min(0).default(0.1),
-  retryBurst: z.number().min(1).default(100),
-  retryPerSecond: z.number().min(0).default(10),
-  /** Whether each broker is told of all others at its start, or of the first only. */
-  membership: z.enum(['all', 'first']).default('all'),
+  queueMax: count.min(1).default(10_000).describe('tasks that may wait at a broker'),
+  attemptsMax: count.min(1).default(3).describe('workers that may die of a task'),
+  workerHeartbeatMs: z.number().positive().default(1000).describe('between heartbeats of and to workers, ms'),
+  workerLiveness: count.min(1).default(3).describe('heartbeats missed until a worker is dead'),
+  stateIntervalMs: z.number().positive().default(500).describe('between states of a broker, ms'),
+  stateCoalesceMs: ms.default(10).describe('changes within this time go out as one state, ms'),
+  stateTtlMs: z
+    .number()
+    .positive()
+    .default(1500)
+    .describe('age at which a state, or a silent peer, counts for nothing, ms'),
+  peerForgetMs: z
+    .number()
+    .positive()
+    .default(600_000)
+    .describe('silence after which a peer is forgotten, ms'),
+  policy: z
+    .string()
+    .refine((name) => policyNames.includes(name), `one of ${policyNames.join(', ')}`)
+    .default('most-capacity')
+    .describe('how a broker chooses among peers'),
+  repliesMax: count.default(10_000).describe('answers a broker keeps'),
+  replyAgeMs: ms.default(30_000).describe('how long it keeps them, ms'),
+  retryRatio: z.number().min(0).default(0.1).describe('redispatches earned by each task'),
+  retryBurst: z.number().min(1).default(100).describe('redispatches saved up at most'),
+  retryPerSecond: z.number().min(0).default(10).describe('redispatches earned by time'),
+  membership: z
+    .enum(['all', 'first'])
+    .default('all')
+    .describe('whether brokers are told of all others, or of the first only'),
 
-  faults: z.array(faultKind).default(['cluster']),
-  /** Between faults, on average (exactly, for a single kind), ms; 0: none. */
-  faultEveryMs: ms.default(10_000),
-  /** How long a fault lasts, on average, ms. */
-  faultForMs: ms.default(3000),
-  script: z.array(scripted).default([]),
-  /** Every so many turns of a broker its books are checked whole; 0: never. */
-  checkBooksEvery: count.default(997),
-  /** Records are frozen on the way, so that cores that write into what they were handed are found out. */
-  freezeRecords: z.boolean().default(false),
+  faults: z.array(faultKind).default(['cluster']).describe('kinds of faults'),
+  faultEveryMs: ms
+    .default(10_000)
+    .describe('between faults, ms: on average, or exactly for a single kind; 0: none'),
+  faultForMs: ms.default(3000).describe('how long a fault lasts on average, ms'),
+  script: z.array(scripted).default([]).describe('faults at exact times'),
+  checkBooksEvery: count.default(997).describe('turns of a broker between checks of its books; 0: never'),
+  freezeRecords: z
+    .boolean()
+    .default(false)
+    .describe('freeze records on their way, so that a core that writes into them throws'),
 })
 export type Parameters = z.infer<typeof parameters>
 
@@ -145,7 +162,8 @@ export function differences(given: Parameters): { [key: string]: unknown } {
   const usual = parameters.parse({})
   return Object.fromEntries(
     Object.entries(given).filter(
-      ([key, value]) => JSON.stringify(value) !== JSON.stringify(Object.entries(usual).find(([k]) => k === key)?.[1]),
+      ([key, value]) =>
+        JSON.stringify(value) !== JSON.stringify(Object.entries(usual).find(([k]) => k === key)?.[1]),
     ),
   )
 }

@@ -13,8 +13,8 @@ import { Network } from './network.ts'
 import { Clock } from './node.ts'
 import { Random } from './random.ts'
 import type { Parameters } from './scenario.ts'
-import { meanServiceMs, serviceName, Workload } from './workload.ts'
 import { type WorkerCore, WorkerNode } from './worker-node.ts'
+import { meanServiceMs, serviceName, Workload } from './workload.ts'
 
 export interface SimulationOptions {
   tracer?: Tracer
@@ -150,6 +150,8 @@ export class Simulation {
       bodyMax: p.bodyMax,
       retries: p.retries,
     })
+    // Pipes so short that they fill up lose answers all the time.
+    if (p.highWater < 1000) this.ledger.troubleBegins(-1)
     if (options.tracer !== undefined) this.ledger.tracer = options.tracer
     this.#epochs = new Random(seed, 'epochs')
     this.#clocks = new Random(seed, 'clocks')
@@ -167,12 +169,7 @@ export class Simulation {
 
   addCluster(at: number): Cluster {
     const index = this.clusters.length
-    const cluster = new Cluster(
-      index,
-      new Workload(this.seed, index, this.p),
-      this.p.workers,
-      this.p.clients,
-    )
+    const cluster = new Cluster(index, new Workload(this.seed, index, this.p), this.p.workers, this.p.clients)
     this.clusters.push(cluster)
     this.ledger.workers.set(index, new Set())
     this.startBroker(cluster, at)
@@ -262,30 +259,36 @@ export class Simulation {
     for (let s = 0; s < p.services; s++) {
       // Somewhere there is always somebody for everything; elsewhere there may be nobody.
       const everything = p.services === 1 || (index === 0 && cluster.index % 2 === 0)
-      if (everything || (index + s) % p.services === 0 || this.#lives.chance(0.3)) services.push(serviceName(s))
+      if (everything || (index + s) % p.services === 0 || this.#lives.chance(0.3))
+        services.push(serviceName(s))
     }
     const node = new WorkerNode(
       this.queue,
       this.network,
       this.ledger,
       ++this.#nodes,
-      `${cluster.name}.w${index}`,
       cluster.index,
       this.#clock(),
       {
         name: `${cluster.name}.w${index}`,
         epoch: this.#epoch(),
+        endpoints: [addresses(cluster.name).localbe],
         slots: p.slots,
         services,
-        intervalMs: p.workerHeartbeatMs,
-        address: addresses(cluster.name).localbe,
+        heartbeatIntervalMs: p.workerHeartbeatMs,
+        liveness: p.workerLiveness,
+        reconnectMinMs: p.reconnectMs,
+        reconnectMaxMs: 8 * p.reconnectMs,
+        bodyMax: p.bodyMax,
+        keptMax: 1 << 20,
       },
-      (worker, when) => this.diedOfTask(cluster, index, worker, when),
-      at,
+      () => this.#lives.uniform(),
+      (when) => this.diedOfTask(cluster, index, node, when),
     )
     this.options.onWorker?.(node.core)
     cluster.workers[index] = node
     this.ledger.workers.get(cluster.index)?.add(node)
+    node.begin(at)
   }
 
   diedOfTask(cluster: Cluster, index: number, worker: WorkerNode, at: number): void {
@@ -413,7 +416,8 @@ export class Simulation {
       meanWaitMs: ledger.waits === 0 ? 0 : ledger.waitMs / ledger.waits,
       lentShare: ledger.waits === 0 ? 0 : ledger.lent / ledger.waits,
       recoveredAfterMs,
-      hash: (this.#hashA >>> 0).toString(16).padStart(8, '0') + (this.#hashB >>> 0).toString(16).padStart(8, '0'),
+      hash:
+        (this.#hashA >>> 0).toString(16).padStart(8, '0') + (this.#hashB >>> 0).toString(16).padStart(8, '0'),
     }
   }
 
@@ -444,6 +448,8 @@ export class Simulation {
       6 * p.stateTtlMs +
       40 * p.reconnectMs +
       100 * p.cloudMs +
+      // A stream whose reader has died waits for credit until its time is up.
+      (p.streams > 0 && this.ledger.abandonedCount > 0 ? p.deadlineMs : 0) +
       10_000
     )
   }
@@ -454,7 +460,8 @@ export class Simulation {
     for (;;) {
       this.advance(this.at + 50)
       const owes = this.ledger.owed
-      const unfinished = owes > 0 ? `${owes} tasks are not settled` : (this.#disagreement() ?? this.#leftover())
+      const unfinished =
+        owes > 0 ? `${owes} tasks are not settled` : (this.#disagreement() ?? this.#leftover())
       if (unfinished === null) {
         if (quietSince < 0) quietSince = this.at
         // Once might be luck between two messages.
@@ -463,7 +470,8 @@ export class Simulation {
       }
       quietSince = -1
       if (this.at - healedAt < patience) continue
-      const oldest = owes > 0 ? ([...this.ledger.open.values()].find((errand) => !errand.settled) ?? null) : null
+      const oldest =
+        owes > 0 ? ([...this.ledger.open.values()].find((errand) => !errand.settled) ?? null) : null
       throw new Breach(
         'after faults end, all work drains and everybody agrees who is there',
         this.at,
@@ -513,7 +521,8 @@ export class Simulation {
         if (held > 0) return `${worker?.name} still holds ${held} tasks`
       }
       for (const client of clients) {
-        if (client !== null && client.core.outstanding > 0) return `${client.name} still waits for ${client.core.outstanding} tasks`
+        if (client !== null && client.core.outstanding > 0)
+          return `${client.name} still waits for ${client.core.outstanding} tasks`
       }
     }
     return null

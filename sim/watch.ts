@@ -1,7 +1,7 @@
 import type { BrokerEvent } from '../broker/core/event.ts'
 import type { Link, LinkSocket } from '../broker/core/link.ts'
-import type { ClientEvent } from '../client/core/port.ts'
 import type { Outcome } from '../client/core/outcome.ts'
+import type { ClientEvent } from '../client/core/port.ts'
 import type { Message, Partial, Request, State } from '../protocol/record.ts'
 import type { BrokerNode } from './broker-node.ts'
 import type { ClientNode, SimCall } from './client-node.ts'
@@ -26,6 +26,12 @@ export interface Watch {
 
   /** A handler starts; and ends, with or without an answer. */
   started(worker: WorkerNode, id: string, work: Work | null, at: number): void
-  ended(worker: WorkerNode, id: string, work: Work | null, how: 'answered' | 'cancelled' | 'died', at: number): void
+  ended(
+    worker: WorkerNode,
+    id: string,
+    work: Work | null,
+    how: 'answered' | 'cancelled' | 'died',
+    at: number,
+  ): void
   note(who: string, what: string, at: number): void
 }

@@ -1,46 +1,51 @@
-import { EMPTY_BODY, Kind, type Message, type Record, type Request } from '../protocol/record.ts'
+import { Flag, Kind, type Message, type Record, type Request } from '../protocol/record.ts'
+import { Assignment, type Failure } from '../worker/core/assignment.ts'
+import type { WorkerCoreConfig } from '../worker/core/config.ts'
+import type { WorkerEvent } from '../worker/core/event.ts'
+import type { WorkerPort } from '../worker/core/port.ts'
+import { Worker } from '../worker/core/worker.ts'
 import { answerTo, Behaviour, HANDLER_ERROR, readWork, type Work } from './errand.ts'
 import type { EventQueue, Happening } from './event-queue.ts'
-import { InterimWorker } from './interim-worker.ts'
 import type { Network, Pipe } from './network.ts'
 import { type Clock, Node } from './node.ts'
 import type { Watch } from './watch.ts'
 
-export type WorkerCore = InterimWorker
-
 const RUN_MARK = 7 << 24
+/** A handler that heeds its signal ends this soon, ms. */
+const HEEDS_WITHIN_MS = 1
 
 /** A handler at work: it ends, or puts out its next piece, when its time has come. */
-class Run implements Happening {
+export class Run extends Assignment implements Happening {
   readonly mark: number
   readonly worker: WorkerNode
-  readonly token: number
-  readonly id: string
   readonly work: Work | null
-  readonly startedAt: number
-  stopped = false
-  pieces = 0
-  credit: number
+  over = false
+  /** When its next step is due; Infinity when none is. */
+  stepAt = 0
+  /** It has a piece ready and no credit. */
   waits = false
 
-  constructor(worker: WorkerNode, request: Request, startedAt: number) {
+  constructor(worker: WorkerNode, request: Request, now: number) {
+    super(request, now)
     this.mark = RUN_MARK | worker.mark
     this.worker = worker
-    this.token = request.token
-    this.id = request.id
     this.work = readWork(request.body)
-    this.startedAt = startedAt
-    this.credit = request.creditUpTo
   }
 
   happen(at: number): void {
-    if (!this.stopped) this.worker.progress(this, at)
+    if (this.over || at < this.stepAt || this.worker.postpone(this)) return
+    // What was scheduled before a signal came is void.
+    this.stepAt = Number.POSITIVE_INFINITY
+    this.worker.progress(this, at)
   }
 }
 
-/** A worker's core with simulated sockets and handlers around it. */
-export class WorkerNode extends Node {
-  readonly core: InterimWorker
+export type WorkerCore = Worker<Run>
+
+/** A worker's core with a simulated socket and handlers around it. */
+export class WorkerNode extends Node implements WorkerPort<Run> {
+  readonly core: WorkerCore
+  readonly epoch: number
   readonly slots: number
   readonly services: readonly string[]
   /** What its broker does not get to see for now, though it works. */
@@ -49,11 +54,12 @@ export class WorkerNode extends Node {
   repeats = false
   readonly #network: Network
   readonly #watch: Watch
-  readonly #address: string
-  readonly #diedOfTask: (worker: WorkerNode, at: number) => void
-  readonly #runs = new Map<number, Run>()
+  readonly #diedOfTask: (at: number) => void
+  readonly #runs = new Set<Run>()
   #pipe: Pipe | null = null
   #records: Record[] = []
+  /** The receiver's epoch in the header of what is gathered. */
+  #to = 0
   #opened = 0
   #at = 0
 
@@ -62,117 +68,110 @@ export class WorkerNode extends Node {
     network: Network,
     watch: Watch,
     number: number,
-    name: string,
     cluster: number,
     clock: Clock,
-    config: { name: string; epoch: number; slots: number; services: readonly string[]; intervalMs: number; address: string },
-    diedOfTask: (worker: WorkerNode, at: number) => void,
-    at: number,
+    config: WorkerCoreConfig,
+    random: () => number,
+    diedOfTask: (at: number) => void,
   ) {
-    super(queue, number, name, cluster, clock)
+    super(queue, number, config.name, cluster, clock)
     this.#network = network
     this.#watch = watch
-    this.#address = config.address
     this.#diedOfTask = diedOfTask
+    this.epoch = config.epoch
     this.slots = config.slots
     this.services = config.services
-    this.core = new InterimWorker(config, {
-      open: () => {
-        const key = `${this.name}~${this.#opened++}`
-        this.#pipe = this.#network.dial(this, 'localbe', this.#address, key, key, this.#at)
-      },
-      close: () => {
-        this.#flush()
-        if (this.#pipe !== null) this.#network.close(this.#pipe, this.#at)
-        this.#pipe = null
-      },
-      send: (record) => this.#records.push(record),
-      start: (request) => {
-        const run = new Run(this, request, this.#at)
-        this.#runs.set(request.token, run)
-        this.#watch.started(this, run.id, run.work, this.#at)
-        this.#proceed(run)
-      },
-      cancel: (token) => this.#stop(token, 'cancelled'),
-      credit: (token, upTo) => {
-        const run = this.#runs.get(token)
-        if (run === undefined) return
-        run.credit = Math.max(run.credit, upTo)
-        if (run.waits && run.pieces < run.credit) {
-          run.waits = false
-          this.queue.push(this.#at, run)
-        }
-      },
-    })
+    this.core = new Worker(config, this, random)
+  }
+
+  begin(at: number): void {
     this.#at = at
-    this.core.sign(clock.read(at))
+    this.core.start(this.clock.read(at))
     this.#endTurn(at)
   }
 
-  /** Tasks that its core holds. */
-  get held(): number {
-    return this.core.held.size
-  }
-
+  /** Handlers at work. */
   get running(): number {
     return this.#runs.size
   }
 
+  /** Tasks that its core has on its books. */
+  get held(): number {
+    return this.core.running + this.core.orphans
+  }
+
   kill(at: number): void {
     this.#at = at
-    for (const token of [...this.#runs.keys()]) this.#stop(token, 'died')
+    for (const run of [...this.#runs]) this.#end(run, 'died')
     this.#network.kill(this, [], at)
+  }
+
+  // ---------------------------------------------------------------- handlers
+
+  start(request: Request, now: number): Run {
+    const run = new Run(this, request, now)
+    this.#runs.add(run)
+    this.#watch.started(this, request.id, run.work, this.#at)
+    this.#schedule(run, run.work === null ? 1 : run.work.serviceMs / (run.work.pieces + 1))
+    return run
+  }
+
+  cancel(run: Run): void {
+    // Every other handler has never heard of signals.
+    const heeds = run.work !== null && run.work.number % 2 === 0
+    if (heeds) this.#schedule(run, HEEDS_WITHIN_MS)
+    else if (run.waits) {
+      run.waits = false
+      this.#schedule(run, HEEDS_WITHIN_MS)
+    }
+  }
+
+  credit(run: Run): void {
+    if (!run.waits || !run.hasCredit) return
+    run.waits = false
+    this.#schedule(run, 0)
   }
 
   /** The handler's next step is due. */
   progress(run: Run, at: number): void {
-    if (this.postpone(run)) return
     this.#at = at
     const { work } = run
+    const now = this.clock.read(at)
     if (work !== null && work.behaviour === Behaviour.Kills) {
       this.#watch.note(this.name, `dies of task ${work.number}`, at)
       this.kill(at)
-      this.#diedOfTask(this, at)
+      this.#diedOfTask(at)
       return
     }
-    if (work !== null && run.pieces < work.pieces) {
-      if (run.pieces >= run.credit) {
-        run.waits = true
-        return
-      }
-      this.#records.push({
-        kind: Kind.Partial,
-        token: run.token,
-        index: run.pieces,
-        attempt: 1,
-        cluster: '',
-        worker: this.name,
-        body: answerTo(work, run.pieces),
-      })
-      run.pieces++
-      this.#proceed(run)
-      this.#endTurn(at)
-      return
+    if (run.stopped !== undefined || work === null) {
+      this.#end(run, 'cancelled')
+      this.core.failed(run, { code: HANDLER_ERROR, message: 'stopped', retryable: false }, now)
+    } else if (run.partials < work.pieces && (run.request.flags & Flag.Stream) !== 0) {
+      if (run.hasCredit) {
+        this.core.partial(run, answerTo(work, run.partials))
+        this.#schedule(run, work.serviceMs / (work.pieces + 1))
+      } else run.waits = true
+    } else {
+      this.#end(run, 'answered')
+      if (work.behaviour === Behaviour.Fails) {
+        this.core.failed(run, { code: HANDLER_ERROR, message: 'as it was told', retryable: false }, now)
+      } else this.core.finished(run, answerTo(work, -1), now)
     }
-    this.#stop(run.token, 'answered')
-    const fails = work === null || work.behaviour === Behaviour.Fails
-    const body = work === null || fails ? EMPTY_BODY : answerTo(work, -1)
-    this.core.finish(run.token, fails ? HANDLER_ERROR : '', body, (at - run.startedAt) * 1000, run.pieces)
     this.#endTurn(at)
   }
-  #proceed(run: Run): void {
-    const work = run.work
-    const stepMs = work === null ? 1 : work.serviceMs / (work.pieces + 1)
-    this.queue.push(this.#at + stepMs, run)
+
+  #schedule(run: Run, afterMs: number): void {
+    run.stepAt = this.#at + afterMs
+    this.queue.push(run.stepAt, run)
   }
 
-  #stop(token: number, how: 'answered' | 'cancelled' | 'died'): void {
-    const run = this.#runs.get(token)
-    if (run === undefined) return
-    this.#runs.delete(token)
-    run.stopped = true
-    this.#watch.ended(this, run.id, run.work, how, this.#at)
+  #end(run: Run, how: 'answered' | 'cancelled' | 'died'): void {
+    this.#runs.delete(run)
+    run.over = true
+    this.#watch.ended(this, run.request.id, run.work, how, this.#at)
   }
+
+  // ---------------------------------------------------------------- the broker
 
   protected override nextTimeout(): number {
     return this.core.nextTimeout()
@@ -187,6 +186,7 @@ export class WorkerNode extends Node {
   override arrived(): void {}
   override joined(): void {}
   override lost(): void {}
+  /** A DEALER is not told: it connects again by itself. */
   override hungUp(): void {}
 
   override answered(pipe: Pipe, message: Message, at: number): void {
@@ -196,9 +196,35 @@ export class WorkerNode extends Node {
     this.#endTurn(at)
   }
 
+  open(endpoint: string): void {
+    const key = `${this.name}~${this.epoch}.${this.#opened++}`
+    this.#pipe = this.#network.dial(this, 'localbe', endpoint, key, key, this.#at)
+  }
+
+  close(farewell: boolean): void {
+    if (farewell) this.#flush()
+    this.#records = []
+    if (this.#pipe !== null) this.#network.close(this.#pipe, this.#at)
+    this.#pipe = null
+  }
+
+  send(record: Record, to: number): void {
+    if (this.#records.length > 0 && this.#to !== to) this.#flush()
+    this.#to = to
+    this.#records.push(record)
+  }
+
+  event(event: WorkerEvent): void {
+    this.#watch.note(this.name, JSON.stringify(event), this.#at)
+  }
+
+  stopped(error: Failure | undefined): void {
+    if (error !== undefined) this.#watch.note(this.name, `stops: ${error.message}`, this.#at)
+  }
+
   #endTurn(at: number): void {
     this.#flush()
-    this.rest(at)
+    if (this.alive) this.rest(at)
   }
 
   #flush(): void {
@@ -206,7 +232,9 @@ export class WorkerNode extends Node {
     const records = this.#records
     this.#records = []
     if (this.#pipe === null || this.mute) return
-    if (this.repeats) for (const record of [...records]) if (record.kind === Kind.Reply) records.push({ ...record })
-    this.#network.sendOut(this.#pipe, { from: this.core.config.epoch, to: this.core.brokerEpoch, records }, this.#at)
+    if (this.repeats) {
+      for (const record of [...records]) if (record.kind === Kind.Reply) records.push({ ...record })
+    }
+    this.#network.sendOut(this.#pipe, { from: this.epoch, to: this.#to, records }, this.#at)
   }
 }

@@ -1,7 +1,7 @@
 import type { CallTerms } from '../client/core/call.ts'
 import { Flag, PRIORITY_DEFAULT } from '../protocol/record.ts'
 import { SimCall } from './client-node.ts'
-import { BODY_MIN, Behaviour, Errand, type Work, writeWork } from './errand.ts'
+import { Behaviour, BODY_MIN, Errand, type Work, writeWork } from './errand.ts'
 import { Random } from './random.ts'
 import type { Parameters } from './scenario.ts'
 

@@ -1,0 +1,360 @@
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import cliProgress from 'cli-progress'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import pc from 'picocolors'
+import { stringify } from 'yaml'
+import { z } from 'zod'
+import { drawParameters } from '../sim/draw.ts'
+import { type Result, retell, run } from '../sim/run.ts'
+import { differences, FAULTS, type Parameters, parameters, parseScenario } from '../sim/scenario.ts'
+import { shrink } from '../sim/shrink.ts'
+import type { Summary } from '../sim/simulation.ts'
+
+/** The exit status of a run that broke a promise, and of a command that could not be understood. */
+const EXIT_BREACH = 1
+const EXIT_CONFIG = 78
+/** Lines of a breached task's history that a run prints. */
+const LAST_LINES = 30
+/** Seeds that a child process of a swarm takes at a time: enough that its start does not count. */
+const CHUNK = 100
+
+interface SimFlags {
+  readonly scenario?: string
+  readonly drawn?: boolean
+  readonly [flag: string]: unknown
+}
+
+/** `spillway sim`: the cores under virtual time. */
+export function simCommand(): Command {
+  const sim = new Command('sim').description(
+    'run brokers, workers and clients under virtual time, with faults, and check what is promised',
+  )
+  sim.addCommand(runCommand())
+  sim.addCommand(replayCommand())
+  sim.addCommand(swarmCommand())
+  sim.addCommand(shrinkCommand())
+  return sim
+}
+
+// ---------------------------------------------------------------- verbs
+
+function runCommand(): Command {
+  const command = new Command('run')
+    .description('run one seed; without further flags the founding case: 12 clusters, one killed every 10 s')
+    .option('--seed <number>', 'what everything random is drawn from', seedOf)
+    .option('--json', 'print the outcome as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  spillway sim run --seed 7
+  spillway sim run --seed 7 --clusters 3 --workers 20 --clients 50 --duration-ms 60000 --faults partition,freeze-broker
+  spillway sim run --scenario two-partitions.yaml`,
+    )
+  return withParameters(command).action((flags: SimFlags & { seed?: number; json?: boolean }) => {
+    const { seed, parameters: p } = wanted(flags, flags.seed)
+    const startedAt = performance.now()
+    const result = run(seed, p, { onProgress: progressLine() })
+    clearLine()
+    const realMs = performance.now() - startedAt
+    if (flags.json) {
+      process.stdout.write(`${JSON.stringify({ ...jsonOf(result), realMs }, null, 2)}\n`)
+    } else if (result.summary !== null) {
+      process.stdout.write(`${tell(seed, p, result.summary, realMs)}\n`)
+    } else tellBreach(result, p, flags)
+    if (result.breach !== null) process.exitCode = EXIT_BREACH
+  })
+}
+
+function replayCommand(): Command {
+  const command = new Command('replay')
+    .description('show a run event by event: of one task, or of everything')
+    .argument('<seed>', 'the seed of the run', seedOf)
+    .option('--task <number>', 'only this task, and the faults', countOf)
+    .option('--last <lines>', 'only so many lines before the end', countOf, 1_000_000)
+    .addHelpText('after', '\nExample:\n  spillway sim replay 954 --drawn --task 52')
+  return withParameters(command).action((seed: number, flags: SimFlags & { task?: number; last: number }) => {
+    const { parameters: p } = wanted(flags, seed)
+    for (const line of retell(seed, p, flags.task ?? null, flags.last)) {
+      process.stdout.write(`${lineOf(line)}\n`)
+    }
+    const { breach } = run(seed, p)
+    if (breach === null) return
+    process.stdout.write(`${pc.red('BREACH')} ${breach.message}\n`)
+    process.exitCode = EXIT_BREACH
+  })
+}
+
+function swarmCommand(): Command {
+  return new Command('swarm')
+    .description(
+      'run many short seeds, each with parameters and faults of its own; a line for each that fails',
+    )
+    .option('--seed <number>', 'the first seed', seedOf, 1)
+    .option('--seeds <count>', 'how many', countOf, 1000)
+    .option('--jobs <count>', 'processes at once', countOf, 2)
+    .addOption(new Option('--as-child').hideHelp())
+    .addHelpText('after', '\nExample:\n  spillway sim swarm --seed 1 --seeds 10000 --jobs 2')
+    .action(async (flags: { seed: number; seeds: number; jobs: number; asChild?: boolean }) => {
+      if (flags.asChild) {
+        for (let seed = flags.seed; seed < flags.seed + flags.seeds; seed++) {
+          const { breach, summary } = run(seed, drawParameters(seed))
+          const events = summary?.events ?? 0
+          process.stdout.write(
+            `${JSON.stringify({ seed, events, breach: breach?.message ?? null, task: breach?.task ?? null })}\n`,
+          )
+        }
+        return
+      }
+      const failed = await swarm(flags.seed, flags.seeds, Math.max(1, flags.jobs))
+      if (failed > 0) process.exitCode = EXIT_BREACH
+    })
+}
+
+function shrinkCommand(): Command {
+  const command = new Command('shrink')
+    .description('make a failing seed smaller, and print the scenario that is left')
+    .argument('<seed>', 'the seed of the run', seedOf)
+    .option('--runs <count>', 'runs it may take at most', countOf, 500)
+    .addHelpText('after', '\nExample:\n  spillway sim shrink 954 --drawn > smaller.yaml')
+  return withParameters(command).action((seed: number, flags: SimFlags & { runs: number }) => {
+    const { parameters: p } = wanted(flags, seed)
+    const shrunk = shrink(seed, p, flags.runs, ({ parameters: q, runs }) => {
+      if (!process.stderr.isTTY) return
+      const size = `${q.clusters} clusters, ${q.workers} workers, ${q.clients} clients, ${q.script.length} faults, ${q.durationMs} ms`
+      process.stderr.write(`\r\x1b[K${runs} runs: ${size}`)
+    })
+    clearLine()
+    if (shrunk === null) {
+      process.stderr.write(`Seed ${seed} keeps every promise with these parameters.\n`)
+      return
+    }
+    process.stdout.write(stringify({ seed, ...differences(shrunk.parameters) }))
+    process.stderr.write(`${pc.red('BREACH')} ${shrunk.result.breach?.message ?? ''} (${shrunk.runs} runs)\n`)
+    process.exitCode = EXIT_BREACH
+  })
+}
+
+// ---------------------------------------------------------------- the swarm
+
+interface SeedLine {
+  readonly seed: number
+  readonly events: number
+  readonly breach: string | null
+  readonly task: number | null
+}
+
+const seedLine = z.object({
+  seed: z.number(),
+  events: z.number(),
+  breach: z.string().nullable(),
+  task: z.number().nullable(),
+})
+
+/** @returns how many seeds failed */
+async function swarm(first: number, seeds: number, jobs: number): Promise<number> {
+  const startedAt = performance.now()
+  const bar = process.stderr.isTTY
+    ? new cliProgress.SingleBar({
+        format: 'seeds [{bar}] {value}/{total} | {failed} failed | {eta_formatted} left',
+        stream: process.stderr,
+        hideCursor: true,
+      })
+    : null
+  bar?.start(seeds, 0, { failed: 0 })
+  let next = first
+  let done = 0
+  let events = 0
+  let failed = 0
+  const take = (line: SeedLine): void => {
+    done++
+    events += line.events
+    if (line.breach !== null) {
+      failed++
+      if (bar !== null) clearLine()
+      const replay = `spillway sim replay ${line.seed} --drawn${line.task === null ? '' : ` --task ${line.task}`}`
+      process.stdout.write(
+        `${pc.red('BREACH')} seed ${line.seed}: ${line.breach.split('\n')[0]}\n       ${pc.dim(replay)}\n`,
+      )
+    }
+    bar?.update(done, { failed })
+  }
+  const worker = async (): Promise<void> => {
+    while (next < first + seeds) {
+      const from = next
+      const count = Math.min(CHUNK, first + seeds - from)
+      next += count
+      await child(from, count, take)
+    }
+  }
+  await Promise.all(Array.from({ length: jobs }, worker))
+  bar?.stop()
+  const seconds = (performance.now() - startedAt) / 1000
+  process.stdout.write(
+    `${done} seeds from ${first}, ${events.toLocaleString('en')} events in ${seconds.toFixed(1)} s: ${failed === 0 ? pc.green('every promise kept') : pc.red(`${failed} broke a promise`)}\n`,
+  )
+  return failed + (seeds - done)
+}
+
+function child(seed: number, seeds: number, take: (line: SeedLine) => void): Promise<void> {
+  const script = process.argv[1] ?? ''
+  const args = [
+    ...process.execArgv,
+    script,
+    'sim',
+    'swarm',
+    '--as-child',
+    '--seed',
+    `${seed}`,
+    '--seeds',
+    `${seeds}`,
+  ]
+  return new Promise((resolve, reject) => {
+    const process_ = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const lines = createInterface({ input: process_.stdout })
+    lines.on('line', (line) => take(seedLine.parse(JSON.parse(line))))
+    process_.on('error', reject)
+    lines.on('close', resolve)
+  })
+}
+
+// ---------------------------------------------------------------- flags
+
+function kebab(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+}
+
+/** A flag for each parameter, a scenario file, and the swarm's own drawing. */
+function withParameters(command: Command): Command {
+  command.option('--scenario <file>', 'parameters from a YAML file; flags count more')
+  command.option('--drawn', 'parameters as the swarm draws them from the seed; flags count more')
+  const usual: { [key: string]: unknown } = parameters.parse({})
+  for (const [key, schema] of Object.entries(parameters.shape)) {
+    if (key === 'script') continue
+    const value = usual[key]
+    const what =
+      key === 'faults' ? `${schema.description}: ${FAULTS.join(', ')}, all, none` : (schema.description ?? '')
+    const shown = Array.isArray(value) ? value.join(',') : String(value)
+    const flag = typeof value === 'boolean' ? `--${kebab(key)}` : `--${kebab(key)} <value>`
+    command.addOption(new Option(flag, `${what} (default: ${shown})`))
+  }
+  return command
+}
+
+/** What is to be run. Ends the process with 78 when it cannot be. */
+function wanted(flags: SimFlags, seedGiven: number | undefined): { seed: number; parameters: Parameters } {
+  try {
+    const scenario = flags.scenario === undefined ? null : parseScenario(readFileSync(flags.scenario, 'utf8'))
+    const seed = seedGiven ?? scenario?.seed ?? Math.floor(Date.now() % 1e9)
+    const base: { [key: string]: unknown } = flags.drawn ? { ...drawParameters(seed) } : {}
+    if (scenario !== null) Object.assign(base, differencesOf(scenario))
+    for (const key of Object.keys(parameters.shape)) {
+      if (flags[key] !== undefined) base[key] = parsed(key, flags[key])
+    }
+    return { seed, parameters: parameters.parse(base) }
+  } catch (error) {
+    process.stderr.write(`${explain(error)}\n`)
+    process.exit(EXIT_CONFIG)
+  }
+}
+
+function differencesOf(scenario: ReturnType<typeof parseScenario>): { [key: string]: unknown } {
+  const { seed: _, ...rest } = scenario
+  return differences(rest)
+}
+
+function parsed(key: string, text: unknown): unknown {
+  if (key === 'faults') return text === 'all' ? [...FAULTS] : text === 'none' ? [] : String(text).split(',')
+  if (typeof text !== 'string') return text
+  const number = Number(text)
+  return text.trim() === '' || Number.isNaN(number) ? text : number
+}
+
+function explain(error: unknown): string {
+  if (error instanceof z.ZodError) {
+    return error.issues
+      .map((issue) => `--${kebab(issue.path.join('.'))}: ${issue.message}; see spillway sim run --help`)
+      .join('\n')
+  }
+  return error instanceof Error ? error.message : String(error)
+}
+
+function seedOf(text: string): number {
+  const seed = Number(text)
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new InvalidArgumentError('a seed is an integer from 0 to 2^53 - 1')
+  return seed
+}
+
+function countOf(text: string): number {
+  const count = Number(text)
+  if (!Number.isSafeInteger(count) || count < 0)
+    throw new InvalidArgumentError('give an integer that is not negative')
+  return count
+}
+
+// ---------------------------------------------------------------- what is printed
+
+function jsonOf(result: Result) {
+  const { seed, summary, breach, faults } = result
+  return {
+    seed,
+    summary,
+    breach:
+      breach === null
+        ? null
+        : { promise: breach.promise, at: breach.at, task: breach.task, message: breach.message },
+    faults,
+  }
+}
+
+function tell(seed: number, p: Parameters, s: Summary, realMs: number): string {
+  const n = (value: number): string => Math.round(value).toLocaleString('en')
+  const outcomes = Object.entries(s.outcomes).map(([code, count]) => `${code} ${n(count)}`)
+  return [
+    `${pc.green('Every promise kept.')} Seed ${seed}: ${p.clusters} clusters × ${p.workers} workers × ${p.clients} clients, ${(s.endedAt / 1000).toFixed(1)} s of virtual time in ${(realMs / 1000).toFixed(1)} s`,
+    `  tasks     ${n(s.tasks)} sent, ${n(s.starts)} starts; ${outcomes.join(', ')}${s.abandoned > 0 ? `; ${n(s.abandoned)} whose client died` : ''}`,
+    `  wait      ${s.meanWaitMs.toFixed(2)} ms on average to the start; ${(100 * s.lentShare).toFixed(1)} % ran in another cluster`,
+    `  faults    ${n(s.faults)}; all work done and everybody agreed ${(s.recoveredAfterMs / 1000).toFixed(1)} s after the last was healed`,
+    `  events    ${n(s.events)}, ${n(s.messages)} messages; ${n((s.events / realMs) * 1000)} events/s; hash ${s.hash}`,
+  ].join('\n')
+}
+
+function tellBreach(result: Result, p: Parameters, flags: SimFlags): void {
+  const { breach, seed } = result
+  if (breach === null) return
+  for (const line of retell(seed, p, breach.task, LAST_LINES)) process.stdout.write(`${lineOf(line)}\n`)
+  process.stdout.write(`${pc.red('BREACH')} seed ${seed}: ${breach.message}\n`)
+  const given = flags.drawn ? ['--drawn'] : []
+  for (const [key, value] of Object.entries(flags.drawn ? {} : differences(p))) {
+    if (key !== 'script')
+      given.push(`--${kebab(key)} ${Array.isArray(value) ? value.join(',') || 'none' : value}`)
+  }
+  if (flags.scenario !== undefined) given.push(`--scenario ${flags.scenario}`)
+  process.stdout.write(
+    `Look closer: spillway sim replay ${seed} ${given.join(' ')}${breach.task === null ? '' : ` --task ${breach.task}`}\n`,
+  )
+  process.stdout.write(`Make it smaller: spillway sim shrink ${seed} ${given.join(' ')}\n`)
+}
+
+function lineOf(line: { at: number; who: string; what: string; task: number | null }): string {
+  const task = line.task === null ? '' : pc.cyan(` #${line.task}`)
+  return `${line.at.toFixed(3).padStart(12)} ${pc.bold(line.who)}${task} ${line.what}`
+}
+
+function progressLine(): (at: number) => void {
+  if (!process.stderr.isTTY) return () => {}
+  let shownAt = 0
+  return (at) => {
+    const now = performance.now()
+    if (now - shownAt < 200) return
+    shownAt = now
+    process.stderr.write(`\r\x1b[K${(at / 1000).toFixed(1)} s of virtual time`)
+  }
+}
+
+function clearLine(): void {
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+}
