@@ -12,6 +12,7 @@ import {
   VERSION_MINOR,
 } from '../../protocol/record.ts'
 import { Assignment } from './assignment.ts'
+import { Client } from './client.ts'
 import { Clients } from './clients.ts'
 import type { CoreConfig } from './config.ts'
 import type { Context } from './context.ts'
@@ -249,6 +250,7 @@ export class Broker implements Machine {
       now - this.#ranAt >
       2 * Math.min(this.config.stateIntervalMs, this.config.workerHeartbeatIntervalMs)
     ) {
+      this.clients.excuse(now)
       this.workers.excuse(now)
       this.peers.excuse(now)
       this.guests.excuse(now)
@@ -264,6 +266,7 @@ export class Broker implements Machine {
       } else if (timed instanceof Worker) this.workers.check(timed, now)
       else if (timed instanceof Peer) this.peers.check(timed, now)
       else if (timed instanceof Guest) this.guests.check(timed, now)
+      else if (timed instanceof Client) this.clients.check(timed, now)
     }
     due.length = 0
     if (now >= this.#workersBeatAt || now >= this.#probeAt) {

@@ -1,19 +1,22 @@
 import type { Token } from '../../protocol/record.ts'
 import type { Link } from './link.ts'
 import type { Task } from './task.ts'
+import { Timed } from './timing-wheel.ts'
 
 /**
  * A client with tasks here. It stands in the registry for as long as it has any, so that one that comes and goes leaves
- * nothing behind.
+ * nothing behind. While it reads streams it waits in the wheel for the end of its silence.
  */
-export class Client {
+export class Client extends Timed {
   readonly link: Link
   /** By the token the client gave them. */
   readonly tasks = new Map<Token, Task>()
+  heardAt = Number.NEGATIVE_INFINITY
   readonly #registry: Map<string, Client> | null
 
   /** @param registry null for a stock client, which is known only through its one task */
   constructor(link: Link, registry: Map<string, Client> | null) {
+    super()
     this.link = link
     this.#registry = registry
   }

@@ -1,6 +1,7 @@
 import { ErrorCode } from '../../protocol/error-code.ts'
 import {
   EMPTY_BODY,
+  Flag,
   Kind,
   type Message,
   PRIORITY_DEFAULT,
@@ -12,7 +13,7 @@ import {
 import { Client } from './client.ts'
 import type { Context } from './context.ts'
 import { Link } from './link.ts'
-import { draining, type Failure } from './scheduler.ts'
+import { draining, type Failure, unknown } from './scheduler.ts'
 import { Task } from './task.ts'
 import { Answered } from './task-ledger.ts'
 
@@ -39,6 +40,7 @@ export class Clients {
     }
     const client = known ?? new Client(new Link('localfe', key), this.#byKey)
     client.link.epoch = message.from
+    client.heardAt = now
     if (message.to !== 0 && message.to !== epoch) {
       // Meant for an earlier life of this broker: our HELLO tells the client, and it sends again what it still wants.
       counters.drop('stale_epoch')
@@ -77,6 +79,26 @@ export class Clients {
 
   #cancelAll(client: Client): void {
     for (const task of client.tasks.values()) this.#context.scheduler.cancel(task)
+  }
+
+  /** Twice what a worker gets: a reader may be busy with what it has read, and it loses its stream only once. */
+  get #silenceMax(): number {
+    const { workerLiveness, workerHeartbeatIntervalMs } = this.#context.config
+    return 2 * workerLiveness * workerHeartbeatIntervalMs
+  }
+
+  /** Its timer has gone off: a reader that has fallen silent must not keep slots with streams that nobody reads. */
+  check(client: Client, now: number): void {
+    const streams = [...client.tasks.values()].filter((task) => task.isStream)
+    if (streams.length === 0) return
+    const due = client.heardAt + this.#silenceMax
+    if (now < due) this.#context.wheel.set(client, due)
+    else for (const task of streams) this.#context.scheduler.readerLost(task, now)
+  }
+
+  /** It was we who did not listen: everybody's silence begins anew. */
+  excuse(now: number): void {
+    for (const client of this.#byKey.values()) client.heardAt = now
   }
 
   /** A stock client's task: it can say nothing of itself but its body. */
@@ -136,6 +158,14 @@ export class Clients {
       this.#refuse(client, request.token, draining(config.name))
       return
     }
+    if (
+      request.attempt > 1 &&
+      (request.flags & Flag.NotIdempotent) !== 0 &&
+      scheduler.ledger.mayHaveForgotten(now)
+    ) {
+      this.#refuse(client, request.token, unknown('forgotten'))
+      return
+    }
     const service = scheduler.services.open(request.service)
     if (service === null) {
       this.#refuse(client, request.token, tooManyServices())
@@ -144,6 +174,7 @@ export class Clients {
     const task = new Task(request.id, service, request, client, null, now, now + request.timeLeftMs)
     client.add(task)
     scheduler.ledger.add(task)
+    if (task.isStream && !client.waiting) this.#context.wheel.set(client, now + this.#silenceMax)
     scheduler.submit(task, now)
   }
 

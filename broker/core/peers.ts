@@ -157,25 +157,26 @@ export class Peers {
     const { counters, scheduler, port } = this.#context
     switch (record.kind) {
       case Kind.Reply: {
-        peer.answered++
         const assignment = this.#assignment(peer, record.token)
+        // Only what matches counts, or an answer that came twice would hide one that was lost.
+        if (assignment !== null) peer.answered++
         if (assignment === null || !scheduler.reply(assignment, record, now)) counters.lateReplies++
         break
       }
       case Kind.Partial: {
         const assignment = this.#assignment(peer, record.token)
-        if (assignment !== null && scheduler.partial(assignment, record)) counters.partialsForwarded++
+        if (assignment !== null && scheduler.partial(assignment, record, now)) counters.partialsForwarded++
         else counters.partialsDropped++
         break
       }
       case Kind.Reject: {
-        peer.answered++
         peer.acknowledge(record.received, false)
         const assignment = this.#assignment(peer, record.token)
         if (assignment === null) {
           counters.lateReplies++
           break
         }
+        peer.answered++
         if (record.reason <= RejectReason.NoService) {
           counters.rejectsReceived++
           const offer = peer.offers.get(assignment.task?.service.name ?? '')
@@ -537,7 +538,11 @@ export class Peers {
     const held = new Set(tokens)
     let tasksLost = 0
     for (const a of peer.assignments.newestFirst()) {
-      if (held.delete(a.token) || a.number > received) continue
+      if (held.delete(a.token)) {
+        scheduler.renewCredit(a)
+        continue
+      }
+      if (a.number > received) continue
       if (a.task?.current === a) tasksLost++
       scheduler.takeBack(a, 'inventory', now)
     }

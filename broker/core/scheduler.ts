@@ -299,10 +299,15 @@ export class Scheduler {
   }
 
   /** A piece of a stream. @returns false when nobody waited for it or no credit was left for it */
-  partial(assignment: Assignment, partial: Partial): boolean {
+  partial(assignment: Assignment, partial: Partial, now: number): boolean {
     const task = assignment.task
     if (task === null || task.settled || task.current !== assignment || !task.isStream) return false
-    if (partial.index !== task.streamed || partial.index >= task.creditUpTo) return false
+    if (partial.index > task.streamed) {
+      // Pieces were lost on the way, and nobody has them any more: this attempt will never be whole.
+      this.#breakOff(task, assignment, now)
+      return false
+    }
+    if (partial.index < task.streamed || partial.index >= task.creditUpTo) return false
     task.streamed++
     const executor = assignment.executor
     const ranAtPeer = executor instanceof Peer
@@ -320,13 +325,19 @@ export class Scheduler {
     return true
   }
 
-  /** The reader of a stream takes more. Cumulative: an old or repeated credit changes nothing. */
+  /** The reader of a stream takes more. Cumulative: an old credit changes nothing, a repeated one makes up for one that
+   *  was lost further on. */
   credit(task: Task, upTo: number): void {
-    if (upTo <= task.creditUpTo) return
+    if (!task.isStream || upTo < task.creditUpTo) return
     task.creditUpTo = upTo
-    const current = task.current
-    if (current === null || current.executor.link.dialect !== 'native') return
-    this.#port.send(current.executor.link, { kind: Kind.Credit, token: current.token, upTo })
+    if (task.current !== null) this.renewCredit(task.current)
+  }
+
+  /** Tells the executor once more how far its stream may go. */
+  renewCredit(assignment: Assignment): void {
+    const { task, executor, token } = assignment
+    if (task === null || !task.isStream || executor.link.dialect !== 'native') return
+    this.#port.send(executor.link, { kind: Kind.Credit, token, upTo: task.creditUpTo })
   }
 
   /** An executor turned the task away. It was never started there unless the reason says so. */
@@ -373,6 +384,28 @@ export class Scheduler {
     task.abandoned.push(assignment)
     this.#afterFailure(task, why, now, assignment.executor.name)
     return true
+  }
+
+  /** The attempt goes on at its executor, but it is of no use any more. */
+  #breakOff(task: Task, assignment: Assignment, now: number): void {
+    task.current = null
+    this.#running--
+    this.#letGo(assignment)
+    this.#afterFailure(task, 'inventory', now, '')
+  }
+
+  /** The reader of a stream is gone: without it the stream would wait for credit, and its slot with it. */
+  readerLost(task: Task, now: number): void {
+    this.fail(
+      task,
+      {
+        code: ErrorCode.StreamBroken,
+        retryable: true,
+        retryAfterMs: 0,
+        message: 'its reader fell silent; read, or at least beat, more often, and start the stream again',
+      },
+      now,
+    )
   }
 
   #afterFailure(task: Task, why: TakenBack, now: number, worker: string): void {
@@ -697,12 +730,12 @@ const CAUSE: { readonly [why in TakenBack]: string } = {
   notStarted: 'it was not started',
 }
 
-function unknown(why: TakenBack): Failure {
+export function unknown(why: TakenBack | 'forgotten'): Failure {
   return {
     code: ErrorCode.Unknown,
     retryable: false,
     retryAfterMs: 0,
-    message: `${CAUSE[why]}, and a task marked as not idempotent is not started twice; find out whether it ran before you send it anew`,
+    message: `${why === 'forgotten' ? 'the task may have been answered before, in an answer that had to make room' : CAUSE[why]}, and a task marked as not idempotent is not started twice; find out whether it ran before you send it anew`,
   }
 }
 

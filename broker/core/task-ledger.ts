@@ -1,21 +1,27 @@
 import type { Reply } from '../../protocol/record.ts'
-import { Task } from './task.ts'
+import type { Task } from './task.ts'
 
 /** The answer of a task that has ended, for a client that asks again because the first copy was lost on its way. */
 export class Answered {
   readonly id: string
   readonly reply: Reply
   readonly at: number
+  /** Until when forgetting it could make the task start twice: the deadline of one that may not. */
+  readonly neededUntil: number
 
-  constructor(id: string, reply: Reply, at: number) {
+  constructor(id: string, reply: Reply, at: number, neededUntil: number) {
     this.id = id
     this.reply = reply
     this.at = at
+    this.neededUntil = neededUntil
   }
 }
 
 /** What an answer takes besides its body, octets: an estimate, so that a million empty ones are not free. */
 const OVERHEAD = 256
+
+/** How much longer than its task's deadline a client may ask: the message's way, and clocks that drift. */
+const ASKING_SLACK_MS = 5000
 
 /**
  * Every task of our own clients by its id: under way, or answered a little while ago. One map for both, since the same
@@ -30,6 +36,7 @@ export class TaskLedger {
   #oldest = 0
   #answered = 0
   #bytes = 0
+  #forgottenUntil = Number.NEGATIVE_INFINITY
 
   constructor(answersMax: number, bytesMax: number, ageMaxMs: number) {
     this.#ring = new Array<Answered | null>(Math.max(1, answersMax)).fill(null)
@@ -61,7 +68,9 @@ export class TaskLedger {
   /** The task has ended: its answer takes its place. */
   answer(task: Task, reply: Reply, now: number): void {
     const size = reply.body.byteLength + OVERHEAD
+    const neededUntil = task.mayStartTwice ? Number.NEGATIVE_INFINITY : task.deadline
     if (size > this.#bytesMax) {
+      this.#forgottenUntil = Math.max(this.#forgottenUntil, neededUntil)
       this.remove(task)
       return
     }
@@ -71,7 +80,7 @@ export class TaskLedger {
     ) {
       this.#dropOldest()
     }
-    const entry = new Answered(task.id, { ...reply, body: compact(reply.body) }, now)
+    const entry = new Answered(task.id, { ...reply, body: compact(reply.body) }, now, neededUntil)
     this.#ring[(this.#oldest + this.#answered) % this.#ring.length] = entry
     this.#answered++
     this.#bytes += size
@@ -88,6 +97,11 @@ export class TaskLedger {
     return Number.POSITIVE_INFINITY
   }
 
+  /** Could the answer of a task that must not start twice have been dropped, while its client may still ask for it? */
+  mayHaveForgotten(now: number): boolean {
+    return now <= this.#forgottenUntil + ASKING_SLACK_MS
+  }
+
   *tasks(): Iterable<Task> {
     for (const entry of this.#entries.values()) if (entry instanceof Task) yield entry
   }
@@ -99,6 +113,7 @@ export class TaskLedger {
     this.#oldest = (this.#oldest + 1) % this.#ring.length
     this.#answered--
     this.#bytes -= entry.reply.body.byteLength + OVERHEAD
+    if (entry.neededUntil > this.#forgottenUntil) this.#forgottenUntil = entry.neededUntil
     if (this.#entries.get(entry.id) === entry) this.#entries.delete(entry.id)
   }
 }

@@ -69,27 +69,29 @@ export class Workers {
     const { port, counters, scheduler } = this.#context
     switch (record.kind) {
       case Kind.Reply: {
-        worker.answered++
         const assignment = this.#assignment(worker, record.token)
         if (assignment === null) this.#late(worker, record.token)
-        else if (!scheduler.reply(assignment, record, now)) counters.lateReplies++
+        else {
+          worker.answered++
+          if (!scheduler.reply(assignment, record, now)) counters.lateReplies++
+        }
         scheduler.pumpWorker(worker, now)
         break
       }
       case Kind.Partial: {
         const assignment = this.#assignment(worker, record.token)
-        if (assignment !== null && scheduler.partial(assignment, record)) counters.partialsForwarded++
+        if (assignment !== null && scheduler.partial(assignment, record, now)) counters.partialsForwarded++
         else counters.partialsDropped++
         break
       }
       case Kind.Reject: {
-        worker.answered++
         const assignment = this.#assignment(worker, record.token)
         if (assignment === null) {
           this.#late(worker, record.token)
           scheduler.pumpWorker(worker, now)
           break
         }
+        worker.answered++
         // It has no slot where we counted one: nothing more for it until its next sign of life sets us right.
         worker.blocked = true
         port.send(worker.link, { kind: Kind.Audit, sent: worker.sent })
@@ -420,7 +422,9 @@ export class Workers {
   #late(worker: Worker, token: Token): void {
     const { counters, scheduler } = this.#context
     counters.lateReplies++
-    if (worker.ghosts.delete(token)) scheduler.slotsChanged(worker)
+    if (!worker.ghosts.delete(token)) return
+    worker.answered++
+    scheduler.slotsChanged(worker)
   }
 
   /** What the worker should hold and does not was lost on the way; what it holds and should not takes a slot until it ends. */
@@ -429,7 +433,11 @@ export class Workers {
     worker.answered += worker.missing
     worker.missing = 0
     const held = new Set(tokens)
-    const lost = worker.assignments.newestFirst().filter((a) => !held.delete(a.token) && a.number <= received)
+    const lost: Assignment[] = []
+    for (const a of worker.assignments.newestFirst()) {
+      if (held.delete(a.token)) scheduler.renewCredit(a)
+      else if (a.number <= received) lost.push(a)
+    }
     // First the slots that are taken after all, or what is taken back would be sent to them.
     worker.ghosts.clear()
     for (const token of held) {

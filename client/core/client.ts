@@ -331,6 +331,8 @@ export class Client<C extends Call> implements Machine {
       return
     }
     call.sentToEpoch = 0
+    // The broker's word that it was never started: what it is sent from here on counts as the first copy again.
+    call.sends = 0
     // Up to half of it on top, at random: those who were turned away together shall not come back together.
     const pauseMs = Math.max(reply.retryAfterMs, RETRY_AFTER_MIN_MS) * (1 + this.#random32() / WORD / 2)
     if (reply.code === ErrorCode.Draining) this.#brokerLeaves(connection, reply.retryAfterMs, now)
@@ -424,7 +426,7 @@ export class Client<C extends Call> implements Machine {
   #streamBroken(call: C, why: string, now: number): void {
     const connection = call.connection
     this.#tellCancelled(call)
-    if (!call.mayRestart || call.restarts >= call.retries || connection === undefined) {
+    if (!call.mayRestart || !call.mayRunTwice || call.restarts >= call.retries || connection === undefined) {
       const message = `the stream broke after ${call.nextIndex} pieces: ${why}; start it again, or let the client do so with restart: true`
       this.#fail(call, failure(ErrorCode.StreamBroken, call.mayRunTwice, message), now)
       return

@@ -1,0 +1,139 @@
+/** What the broker does about messages that were lost, answers that came twice, and readers that went away. */
+
+import { describe, expect, test } from 'vitest'
+import { ErrorCode } from '../../protocol/error-code.ts'
+import { Flag, Kind } from '../../protocol/record.ts'
+import { octets, Rig } from './broker-rig.ts'
+
+const streaming = { flags: Flag.Stream, creditUpTo: 2 } as const
+
+/** A piece of a stream, as an executor sends it. */
+function piece(token: number, index: number) {
+  return {
+    kind: Kind.Partial,
+    token,
+    index,
+    attempt: 1,
+    cluster: '',
+    worker: 'w',
+    body: octets(`${index}`),
+  } as const
+}
+
+describe('streams', () => {
+  test('an inventory brings a credit that was lost back to the worker', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const client = rig.client('c1')
+    const token = client.request({ id: 'stream', ...streaming })
+    client.say({ kind: Kind.Credit, token, upTo: 8 })
+    const before = worker.got(Kind.Credit).length
+    worker.say({ kind: Kind.Inventory, received: worker.received, tokens: [worker.token('stream')] })
+    expect(
+      worker
+        .got(Kind.Credit)
+        .slice(before)
+        .map(({ upTo }) => upTo),
+    ).toEqual([8])
+  })
+
+  test('a client that asks again for a stream renews its credit at the worker', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const client = rig.client('c1')
+    client.request({ id: 'stream', ...streaming })
+    client.request({ id: 'stream', token: 1, ...streaming })
+    expect(worker.got(Kind.Credit).map(({ upTo }) => upTo)).toEqual([2])
+  })
+
+  test('a stream that lost a piece on its way is broken, and its worker told to stop', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const client = rig.client('c1')
+    client.request({ id: 'stream', ...streaming, creditUpTo: 10 })
+    worker.say(piece(worker.token(), 0))
+    worker.say(piece(worker.token(), 2))
+    expect(client.reply.code).toBe(ErrorCode.StreamBroken)
+    expect(worker.got(Kind.Cancel)).toHaveLength(1)
+    expect(rig.free()).toBe(0)
+    worker.reply({ code: 'CANCELLED' })
+    expect(rig.free()).toBe(1)
+  })
+
+  test('a stream that lost a piece starts again elsewhere if its client wants that', () => {
+    const rig = new Rig()
+    const first = rig.worker('w1').ready()
+    const second = rig.worker('w2').ready()
+    const client = rig.client('c1')
+    client.request({ id: 'stream', flags: Flag.Stream | Flag.RestartStream, creditUpTo: 10 })
+    first.say(piece(first.token(), 0))
+    first.say(piece(first.token(), 2))
+    expect(client.replies).toHaveLength(0)
+    expect(second.started).toEqual(['stream'])
+  })
+
+  test('a stream whose reader has fallen silent does not keep its slot', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const client = rig.client('c1')
+    client.request({ id: 'stream', ...streaming, timeLeftMs: 120_000 })
+    client.request({ id: 'queued', timeLeftMs: 120_000 })
+    for (let s = 0; s < 5; s++) worker.heartbeat().rig.advance(1000)
+    expect(worker.got(Kind.Cancel)).toHaveLength(0)
+    for (let s = 0; s < 2; s++) worker.heartbeat().rig.advance(1000)
+    expect(worker.got(Kind.Cancel)).toHaveLength(1)
+    expect(client.reply.code).toBe(ErrorCode.StreamBroken)
+  })
+
+  test('a reader that beats keeps its stream, however slowly it reads', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const client = rig.client('c1')
+    client.request({ id: 'stream', ...streaming, timeLeftMs: 120_000 })
+    for (let s = 0; s < 30; s++) {
+      worker.heartbeat()
+      client.say({ kind: Kind.Heartbeat, ask: true, sent: 1 })
+      rig.advance(1000)
+    }
+    expect(worker.got(Kind.Cancel)).toHaveLength(0)
+    expect(client.replies).toHaveLength(0)
+  })
+})
+
+describe('a task that must not start twice', () => {
+  test('is UNKNOWN when asked for again after its answer had to make room', () => {
+    const rig = new Rig({ repliesMax: 1 })
+    const worker = rig.worker('w1').ready()
+    const client = rig.client('c1')
+    client.request({ id: 'once', flags: Flag.NotIdempotent })
+    worker.reply()
+    client.request({ id: 'other' })
+    worker.reply()
+    client.request({ id: 'once', flags: Flag.NotIdempotent, attempt: 2 })
+    expect(client.codes).toEqual(['', '', ErrorCode.Unknown])
+    expect(worker.started).toEqual(['once', 'other'])
+  })
+
+  test('starts when its first copy never came, since no answer has been forgotten', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    rig.client('c1').request({ id: 'once', flags: Flag.NotIdempotent, attempt: 2 })
+    expect(worker.started).toEqual(['once'])
+  })
+})
+
+describe('counting', () => {
+  test('an answer that came twice does not hide one that was lost', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1', { slots: 2 }).ready()
+    const client = rig.client('c1')
+    client.request({ id: 'a' })
+    client.request({ id: 'b' })
+    const a = worker.token('a')
+    worker.reply({ id: 'a' })
+    // The first once more, and the second was lost: it has sent two, two have come.
+    worker.reply({ token: a })
+    worker.say({ kind: Kind.Heartbeat, ask: false, sent: 2 })
+    expect(worker.got(Kind.Audit)).toHaveLength(1)
+  })
+})
