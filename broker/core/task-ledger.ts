@@ -1,5 +1,5 @@
 import type { Reply } from '../../protocol/record.ts'
-import type { Task } from './task.ts'
+import { Task } from './task.ts'
 
 /** The answer of a task that has ended, for a client that asks again because the first copy was lost on its way. */
 export class Answered {
