@@ -221,6 +221,11 @@ export class Rig implements BrokerPort {
   eventsOf<T extends BrokerEvent['type']>(type: T): (BrokerEvent & { readonly type: T })[] {
     return this.events.filter((event): event is BrokerEvent & { readonly type: T } => event.type === type)
   }
+  /** The peer that a cloudbe link leads to, or has led to. */
+  nameBehind(key: string): string {
+    const actor = this.#actors.get(`cloudbe ${key}`)
+    return actor instanceof PeerActor ? actor.name : ''
+  }
   free(service = ''): number {
     return this.broker.scheduler.services.byName.get(service)?.free ?? 0
   }
@@ -332,6 +337,12 @@ export class ClientActor extends Actor {
   }
   cancel(token: Token): void {
     this.say({ kind: Kind.Cancel, token })
+  }
+  /** Another process behind the same routing id. */
+  restart(epoch: number): this {
+    this.epoch = epoch
+    this.#tokens = 0
+    return this
   }
   get replies(): Reply[] {
     return this.got(Kind.Reply)
