@@ -1,0 +1,641 @@
+import { ErrorCode } from '../../protocol/error-code.ts'
+import type { Machine } from '../../protocol/machine.ts'
+import type { Hello, Message, Partial, Record, Reject, Reply, Request, Token } from '../../protocol/record.ts'
+import { EMPTY_BODY, Kind, RejectReason, Role, VERSION_MAJOR, VERSION_MINOR } from '../../protocol/record.ts'
+import type { Assignment, Failure } from './assignment.ts'
+import type { WorkerCoreConfig } from './config.ts'
+import { WorkerCounters } from './counters.ts'
+import type { WorkerPort } from './port.ts'
+
+const Phase = {
+  New: 0,
+  /** Connected, so far as one can know. */
+  Open: 1,
+  /** The broker is gone; tried again when the pause is over. */
+  Pausing: 2,
+  Stopped: 3,
+} as const
+type Phase = (typeof Phase)[keyof typeof Phase]
+
+const NOBODY: Failure = {
+  code: ErrorCode.Cancelled,
+  message: 'the broker that gave this task is gone, and with it whoever waited',
+  retryable: true,
+}
+const LEAVING: Failure = {
+  code: ErrorCode.Cancelled,
+  message: 'the worker leaves and has handed the task back',
+  retryable: true,
+}
+
+/**
+ * A native worker: signs in, beats, runs as many tasks at once as it has slots, answers, and signs in again wherever its
+ * broker can be found. It is the Paranoid Pirate worker of the guide with three additions: it says by its broker's epoch
+ * whether its tasks are still wanted, finds lost messages by counting, and leaves in good order.
+ *
+ * Times are ms on a clock that never goes back.
+ */
+export class Worker<A extends Assignment> implements Machine {
+  readonly counters = new WorkerCounters()
+  readonly #config: WorkerCoreConfig
+  readonly #port: WorkerPort<A>
+  /** @returns a number from 0 up to 1 */
+  readonly #random: () => number
+
+  #phase: Phase = Phase.New
+  #endpoint = 0
+  /** The broker that our tasks and counts belong to; 0: none yet. */
+  #brokerEpoch = 0
+  /** The one before on this connection, whose late messages mean nothing any more. */
+  #formerEpoch = 0
+  /** It has answered our latest HELLO. */
+  #signedIn = false
+  #signedInAt = 0
+  #brokerBodyMax = Number.POSITIVE_INFINITY
+  #brokerIntervalMs = 0
+  #heardAt = 0
+  #beatAt = 0
+  #reopenAt = 0
+  #backOffMs: number
+
+  /** REQUESTs received from this epoch of the broker, and final answers sent to it. */
+  #received = 0
+  #sent = 0
+  /** What this epoch of the broker expects an answer for. */
+  readonly #assignments = new Map<Token, A>()
+  /** Tasks that still run though nobody expects an answer: each takes a slot. */
+  #orphans = 0
+  /** Slots as they were last offered. */
+  #offered = 0
+  /** Answers that wait for the broker's word. */
+  #kept: (Reply | Partial)[] = []
+  #keptOctets = 0
+  /** No task is past its deadline before this; ms. */
+  #deadlineAt = Number.POSITIVE_INFINITY
+  /** When what still runs is handed back; undefined until the worker drains. */
+  #leaveAt: number | undefined = undefined
+
+  constructor(config: WorkerCoreConfig, port: WorkerPort<A>, random: () => number) {
+    if (config.endpoints.length === 0) throw new RangeError('a worker needs at least one endpoint')
+    this.#config = config
+    this.#port = port
+    this.#random = random
+    this.#backOffMs = config.reconnectMinMs
+  }
+
+  /** Tasks that run and are still wanted by a broker. */
+  get running(): number {
+    return this.#assignments.size
+  }
+
+  /** Tasks that still run though nobody waits for them. */
+  get orphans(): number {
+    return this.#orphans
+  }
+
+  get signedIn(): boolean {
+    return this.#signedIn
+  }
+
+  get stopped(): boolean {
+    return this.#phase === Phase.Stopped
+  }
+
+  get draining(): boolean {
+    return this.#leaveAt !== undefined
+  }
+
+  /** Epoch of the broker in charge; 0 before the first has been heard. */
+  get brokerEpoch(): number {
+    return this.#brokerEpoch
+  }
+
+  /** Largest result the broker takes, octets. */
+  get replyMax(): number {
+    return this.#brokerBodyMax
+  }
+
+  // ---------------------------------------------------------------- what the owner wants
+
+  /** Connects and signs in. */
+  start(now: number): void {
+    if (this.#phase === Phase.New) this.#open(now)
+  }
+
+  /**
+   * Takes no more tasks, finishes those that run, hands back what is unfinished after `deadlineMs`, and stops. Called
+   * again, it stops at once.
+   */
+  drain(deadlineMs: number, now: number): void {
+    if (this.#phase === Phase.Stopped) return
+    if (this.#leaveAt !== undefined || deadlineMs <= 0) {
+      this.#leave(undefined)
+      return
+    }
+    this.#leaveAt = now + deadlineMs
+    this.#port.event({ type: 'draining', deadlineMs, tasksRunning: this.#assignments.size })
+    if (this.#phase === Phase.Open) this.#offer()
+    this.#leaveIfDone()
+  }
+
+  /** Hands back what runs, and stops. */
+  stop(): void {
+    if (this.#phase !== Phase.Stopped) this.#leave(undefined)
+  }
+
+  // ---------------------------------------------------------------- results
+
+  /** A task is done. */
+  finished(assignment: A, body: Uint8Array, now: number): void {
+    if (!this.#ended(assignment)) return
+    if (assignment.stopped !== undefined) this.#reply(assignment, assignment.stopped, EMPTY_BODY, now)
+    else if (body.byteLength > this.#brokerBodyMax) {
+      this.#reply(assignment, this.#tooLarge(body.byteLength), EMPTY_BODY, now)
+    } else this.#reply(assignment, undefined, body, now)
+    this.#leaveIfDone()
+  }
+
+  /** A task has failed. */
+  failed(assignment: A, failure: Failure, now: number): void {
+    if (!this.#ended(assignment)) return
+    this.#reply(assignment, assignment.stopped ?? failure, EMPTY_BODY, now)
+    this.#leaveIfDone()
+  }
+
+  /**
+   * Sends a piece of a stream.
+   * @throws RangeError when there is no credit for it or nobody asked for a stream, which is for the caller to know
+   */
+  partial(assignment: A, body: Uint8Array): void {
+    if (!assignment.expected || assignment.stopped !== undefined) return
+    if (!assignment.isStream || !assignment.hasCredit) throw new RangeError('no piece is wanted now')
+    if (body.byteLength > this.#brokerBodyMax) {
+      this.#cancel(assignment, this.#tooLarge(body.byteLength))
+      return
+    }
+    this.counters.partials++
+    this.#answer({
+      kind: Kind.Partial,
+      token: assignment.token,
+      index: assignment.partials++,
+      attempt: assignment.request.attempt,
+      cluster: '',
+      worker: this.#config.name,
+      body,
+    })
+  }
+
+  /** Takes a task off the books. @returns whether an answer is expected */
+  #ended(assignment: A): boolean {
+    if (assignment.expected) {
+      assignment.expected = false
+      this.#assignments.delete(assignment.token)
+      return true
+    }
+    this.#orphans--
+    this.counters.orphaned++
+    // The others' slots are offered with the next heartbeat: each offer is a line in the broker's log.
+    if (this.#orphans === 0 && this.#phase === Phase.Open) this.#offer()
+    return false
+  }
+
+  #reply(assignment: A, failure: Failure | undefined, body: Uint8Array, now: number): void {
+    const { request, partials, startedAt } = assignment
+    if (failure === undefined) this.counters.succeeded++
+    else if (failure.code === ErrorCode.Expired) this.counters.expired++
+    else if (failure.code === ErrorCode.Cancelled) this.counters.cancelled++
+    else this.counters.failed++
+    this.#answer(this.#replyTo(request, failure, body, partials, Math.round((now - startedAt) * 1000)))
+  }
+
+  #replyTo(
+    request: Request,
+    failure: Failure | undefined,
+    body: Uint8Array,
+    partials: number,
+    runUs: number,
+  ): Reply {
+    return {
+      kind: Kind.Reply,
+      token: request.token,
+      code: failure?.code ?? '',
+      retryable: failure?.retryable ?? false,
+      retryAfterMs: 0,
+      attempts: request.attempt,
+      queuedUs: 0,
+      runUs,
+      partials,
+      cluster: '',
+      worker: this.#config.name,
+      message: failure?.message ?? '',
+      body,
+    }
+  }
+
+  #tooLarge(octets: number): Failure {
+    const message = `The reply has ${octets} octets, and the broker takes ${this.#brokerBodyMax}: raise its bodyMax, or reply in pieces.`
+    return { code: ErrorCode.TooLarge, message, retryable: false }
+  }
+
+  /** Sends an answer, or keeps it until the broker has been heard. */
+  #answer(record: Reply | Partial): void {
+    if (this.#signedIn) {
+      this.#transmit(record)
+      return
+    }
+    const octets = record.body.byteLength
+    if (this.#keptOctets + octets > this.#config.keptMax) {
+      this.counters.answersDropped++
+      // It counts as sent: so the broker finds that it was lost, as any other.
+      if (record.kind === Kind.Reply) this.#sent++
+      this.#port.event({ type: 'answers-dropped', octets, keptMax: this.#config.keptMax })
+      return
+    }
+    this.#keptOctets += octets
+    this.#kept.push(record)
+  }
+
+  #transmit(record: Reply | Partial | Reject): void {
+    if (record.kind !== Kind.Partial) this.#sent++
+    this.#say(record)
+  }
+
+  // ---------------------------------------------------------------- what the broker says
+
+  /** A message has come in on the connection. */
+  receive(message: Message, now: number): void {
+    if (this.#phase !== Phase.Open) return
+    if (message.to !== 0 && message.to !== this.#config.epoch) {
+      this.counters.drop('misaddressed')
+      return
+    }
+    if (message.from === this.#formerEpoch) {
+      this.counters.drop('stale_epoch')
+      return
+    }
+    this.#heardAt = now
+    if (this.#brokerEpoch === 0) this.#brokerEpoch = message.from
+    else if (message.from !== this.#brokerEpoch) this.#brokerChanged(message.from, now)
+    const { oversized } = message
+    for (const record of message.records) {
+      if (oversized !== undefined && record.kind === Kind.Request && oversized.includes(record.token)) {
+        this.#received++
+        this.#turnDown(record, this.#taskTooLarge())
+      } else this.#take(record, now)
+      if (this.#phase !== Phase.Open) return
+    }
+  }
+
+  #take(record: Record, now: number): void {
+    switch (record.kind) {
+      case Kind.Request:
+        this.#request(record, now)
+        break
+      case Kind.Cancel: {
+        const assignment = this.#assignments.get(record.token)
+        if (assignment === undefined) break
+        const message = 'nobody waits for the task any more'
+        this.#cancel(assignment, { code: ErrorCode.Cancelled, message, retryable: false })
+        break
+      }
+      case Kind.Credit: {
+        const assignment = this.#assignments.get(record.token)
+        if (assignment === undefined || record.upTo <= assignment.creditUpTo) break
+        assignment.creditUpTo = record.upTo
+        this.#port.credit(assignment)
+        break
+      }
+      case Kind.Heartbeat:
+        // More: some were lost on their way. Fewer: the broker had forgotten us and counts anew.
+        if (record.sent !== this.#received) this.#count(record.sent)
+        if (record.ask) this.#beat()
+        break
+      case Kind.Audit:
+        this.#count(record.sent)
+        break
+      case Kind.Hello:
+        this.#hello(record, now)
+        break
+      case Kind.Disconnect:
+        this.#disconnected(record.reason, now)
+        break
+      case Kind.Refuse:
+        this.refused(record.reason, record.message, now)
+        break
+      default:
+        this.counters.drop('out_of_place')
+    }
+  }
+
+  #request(request: Request, now: number): void {
+    this.#received++
+    if (this.#assignments.has(request.token)) this.counters.drop('duplicate_request')
+    else if (this.#leaveAt !== undefined) this.#reject(request.token, RejectReason.Draining)
+    else if (this.#free <= 0) this.#reject(request.token, RejectReason.Full)
+    else if (request.timeLeftMs === 0) {
+      this.counters.expired++
+      const message = 'the task arrived without any time left; give it more'
+      this.#turnDown(request, { code: ErrorCode.Expired, message, retryable: true })
+    } else {
+      const assignment = this.#port.start(request, now)
+      this.#assignments.set(request.token, assignment)
+      this.counters.started++
+      if (assignment.deadlineAt < this.#deadlineAt) this.#deadlineAt = assignment.deadlineAt
+    }
+  }
+
+  get #free(): number {
+    return this.#config.slots - this.#assignments.size - this.#orphans
+  }
+
+  #taskTooLarge(): Failure {
+    const message = `The task is larger than the ${this.#config.bodyMax} octets this worker takes: raise its bodyMax.`
+    return { code: ErrorCode.TooLarge, message, retryable: false }
+  }
+
+  /** Answers a task that is not started. */
+  #turnDown(request: Request, failure: Failure): void {
+    this.#transmit(this.#replyTo(request, failure, EMPTY_BODY, 0, 0))
+  }
+
+  #reject(token: Token, reason: RejectReason): void {
+    if (reason === RejectReason.HandedBack) this.counters.handedBack++
+    else this.counters.rejected++
+    this.#transmit({
+      kind: Kind.Reject,
+      token,
+      reason,
+      free: this.#leaveAt === undefined ? Math.max(0, this.#free) : 0,
+      received: this.#received,
+      worker: this.#config.name,
+    })
+  }
+
+  #cancel(assignment: A, why: Failure): void {
+    if (assignment.stopped !== undefined) return
+    assignment.stopped = why
+    this.#port.cancel(assignment, why)
+  }
+
+  /** The broker's count is the one that holds; what it does not find in the list is lost. */
+  #count(sent: number): void {
+    if (sent > this.#received) this.counters.requestsLost += sent - this.#received
+    this.#received = sent
+    this.#inventory()
+  }
+
+  #inventory(): void {
+    const tokens = [...this.#assignments.keys()]
+    // An answer that waits here is as good as a task that runs: it will come.
+    for (const record of this.#kept) if (record.kind === Kind.Reply) tokens.push(record.token)
+    this.#say({ kind: Kind.Inventory, received: this.#received, tokens })
+  }
+
+  #hello(hello: Hello, now: number): void {
+    if (hello.role !== Role.Broker) {
+      const message = `what answers there is no broker but calls itself "${hello.name}": give the address of a broker's localbe`
+      this.refused('role', message, now)
+      return
+    }
+    if (hello.major !== VERSION_MAJOR) {
+      const message = `the broker speaks version ${hello.major}.${hello.minor} of the protocol, this worker ${VERSION_MAJOR}.${VERSION_MINOR}: install the same major version on both sides`
+      this.refused('version', message, now)
+      return
+    }
+    this.#brokerBodyMax = hello.bodyMax
+    this.#brokerIntervalMs = hello.heartbeatIntervalMs
+    this.#backOffMs = this.#config.reconnectMinMs
+    if (this.#signedIn) return
+    this.#signedIn = true
+    this.#port.event({
+      type: 'signed-in',
+      endpoint: this.endpoint,
+      broker: hello.name,
+      epoch: this.#brokerEpoch,
+      tasksKept: this.#assignments.size,
+    })
+    const kept = this.#forgetKept()
+    for (const record of kept) this.#transmit(record)
+    this.#leaveIfDone()
+  }
+
+  /**
+   * The broker will not talk to us. For REFUSE, and for messages of another major version, of which only the REFUSE or
+   * the HELLO can be read.
+   */
+  refused(reason: string, message: string, now: number): void {
+    if (this.#phase !== Phase.Open) return
+    const { endpoint } = this
+    if (reason === 'version') {
+      this.#port.event({ type: 'refused', endpoint, reason, message, retryMs: 0 })
+      this.#leave({ code: 'VERSION', message: `${endpoint}: ${message}`, retryable: false })
+      return
+    }
+    const retryMs = this.#pause(now)
+    this.#port.event({ type: 'refused', endpoint, reason, message, retryMs })
+  }
+
+  /** The other end is not who it was: nobody there knows of our tasks, and both count from 0. */
+  #brokerChanged(epoch: number, now: number): void {
+    this.counters.brokerChanges++
+    this.#formerEpoch = this.#brokerEpoch
+    this.#brokerEpoch = epoch
+    this.#received = 0
+    this.#sent = 0
+    this.#forgetKept()
+    const tasksCancelled = this.#abandonAll(NOBODY)
+    this.#port.event({ type: 'broker-changed', endpoint: this.endpoint, epoch, tasksCancelled })
+    this.#signIn(now)
+  }
+
+  /** It has taken us for dead, or it leaves, and one cannot tell which. */
+  #disconnected(reason: string, now: number): void {
+    this.#port.event({ type: 'disconnected', endpoint: this.endpoint, reason })
+    // Signing in again and again to somebody who throws us out each time would be a race.
+    if (now - this.#signedInAt < this.#config.reconnectMinMs) {
+      this.#pause(now)
+      return
+    }
+    this.#signIn(now)
+    // Should it have left, another endpoint is not to wait for the whole liveness.
+    this.#heardAt = now - this.#patienceMs + this.#config.heartbeatIntervalMs
+  }
+
+  // ---------------------------------------------------------------- time
+
+  timeout(now: number): void {
+    if (this.#phase === Phase.Stopped || this.#phase === Phase.New) return
+    if (this.#deadlineAt <= now) this.#expire(now)
+    if (this.#leaveAt !== undefined && this.#leaveAt <= now) {
+      this.#leave(undefined)
+      return
+    }
+    if (this.#phase === Phase.Pausing) {
+      if (this.#reopenAt <= now) this.#open(now)
+    } else if (this.#heardAt + this.#patienceMs <= now) this.#silent(now)
+    else if (this.#beatAt <= now) {
+      this.#beatAt = now + this.#config.heartbeatIntervalMs
+      if (this.#offered !== this.#offerable) this.#offer()
+      this.#beat()
+    }
+  }
+
+  nextTimeout(): number {
+    if (this.#phase === Phase.Stopped || this.#phase === Phase.New) return Number.POSITIVE_INFINITY
+    const link =
+      this.#phase === Phase.Pausing
+        ? this.#reopenAt
+        : Math.min(this.#beatAt, this.#heardAt + this.#patienceMs)
+    return Math.min(link, this.#deadlineAt, this.#leaveAt ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** Silence of the broker that means its end, ms. */
+  get #patienceMs(): number {
+    const { heartbeatIntervalMs, liveness } = this.#config
+    return liveness * Math.max(heartbeatIntervalMs, this.#brokerIntervalMs)
+  }
+
+  #beat(): void {
+    this.#say({ kind: Kind.Heartbeat, ask: false, sent: this.#sent })
+  }
+
+  #silent(now: number): void {
+    const { endpoint } = this
+    const silentMs = now - this.#heardAt
+    const retryMs = this.#pause(now)
+    this.#port.event({
+      type: 'broker-silent',
+      endpoint,
+      silentMs,
+      retryMs,
+      tasksRunning: this.#assignments.size,
+    })
+  }
+
+  #expire(now: number): void {
+    let next = Number.POSITIVE_INFINITY
+    for (const assignment of this.#assignments.values()) {
+      if (assignment.stopped !== undefined) continue
+      if (assignment.deadlineAt > now) next = Math.min(next, assignment.deadlineAt)
+      else {
+        const message = 'the time given was up before the task was done; give it more time'
+        this.#cancel(assignment, { code: ErrorCode.Expired, message, retryable: assignment.isIdempotent })
+      }
+    }
+    this.#deadlineAt = next
+  }
+
+  // ---------------------------------------------------------------- the connection
+
+  /** The endpoint in use, or to be used next. */
+  get endpoint(): string {
+    return this.#config.endpoints[this.#endpoint] ?? ''
+  }
+
+  #open(now: number): void {
+    this.#phase = Phase.Open
+    this.#formerEpoch = 0
+    this.#brokerIntervalMs = 0
+    this.#heardAt = now
+    this.#beatAt = now + this.#config.heartbeatIntervalMs
+    this.counters.connectionsOpened++
+    this.#port.open(this.endpoint)
+    this.#port.event({ type: 'connecting', endpoint: this.endpoint })
+    this.#signIn(now)
+  }
+
+  /**
+   * Addressed to the epoch that our tasks belong to: any other broker drops it unread and answers with its HELLO, so that
+   * none is ever told of tasks that are not its own.
+   */
+  #signIn(now: number): void {
+    this.#signedIn = false
+    this.#signedInAt = now
+    const { name, epoch, heartbeatIntervalMs, bodyMax } = this.#config
+    this.#say({
+      kind: Kind.Hello,
+      role: Role.Worker,
+      name,
+      epoch,
+      major: VERSION_MAJOR,
+      minor: VERSION_MINOR,
+      heartbeatIntervalMs,
+      bodyMax,
+      cloudfe: '',
+      statebe: '',
+      peers: [],
+    })
+    // Before READY: at once after it the broker may give us tasks, which must not be missed in this list.
+    if (this.#received > 0 || this.#assignments.size > 0) this.#inventory()
+    this.#offer()
+  }
+
+  get #offerable(): number {
+    return this.#leaveAt === undefined ? Math.max(0, this.#config.slots - this.#orphans) : 0
+  }
+
+  #offer(): void {
+    this.#offered = this.#offerable
+    this.#say({ kind: Kind.Ready, slots: this.#offered, services: this.#config.services })
+  }
+
+  /** Closes the connection until the next try, at the next endpoint. @returns the time until then, ms */
+  #pause(now: number): number {
+    this.#port.close(false)
+    this.#phase = Phase.Pausing
+    this.#signedIn = false
+    this.#endpoint = (this.#endpoint + 1) % this.#config.endpoints.length
+    // Half of it at random: those who lost their broker together shall not come back together.
+    const pauseMs = Math.round(this.#backOffMs * (0.5 + this.#random() / 2))
+    this.#reopenAt = now + pauseMs
+    this.#backOffMs = Math.min(2 * this.#backOffMs, this.#config.reconnectMaxMs)
+    return pauseMs
+  }
+
+  #say(record: Record): void {
+    this.#port.send(record, this.#brokerEpoch)
+  }
+
+  // ---------------------------------------------------------------- the end
+
+  #leaveIfDone(): void {
+    if (this.#leaveAt === undefined || this.#phase === Phase.Stopped) return
+    if (this.#assignments.size === 0 && this.#kept.length === 0) this.#leave(undefined)
+  }
+
+  #leave(error: Failure | undefined): void {
+    const tokens = [...this.#assignments.keys()]
+    const reason = error === undefined ? 'the worker leaves' : error.message
+    this.#abandonAll(LEAVING)
+    if (this.#phase === Phase.Open) {
+      if (this.#signedIn) for (const token of tokens) this.#reject(token, RejectReason.HandedBack)
+      if (error === undefined) this.#say({ kind: Kind.Disconnect, reason })
+      this.#port.close(true)
+    }
+    this.#phase = Phase.Stopped
+    this.#signedIn = false
+    this.#forgetKept()
+    this.#port.event({ type: 'stopped', reason, tasksHandedBack: tokens.length })
+    this.#port.stopped(error)
+  }
+
+  /** Nobody expects an answer to what runs any more. */
+  #abandonAll(why: Failure): number {
+    const abandoned = [...this.#assignments.values()]
+    this.#assignments.clear()
+    this.#deadlineAt = Number.POSITIVE_INFINITY
+    for (const assignment of abandoned) {
+      assignment.expected = false
+      this.#orphans++
+      this.#cancel(assignment, why)
+    }
+    return abandoned.length
+  }
+
+  #forgetKept(): (Reply | Partial)[] {
+    const kept = this.#kept
+    this.#kept = []
+    this.#keptOctets = 0
+    return kept
+  }
+}
