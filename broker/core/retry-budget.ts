@@ -30,11 +30,12 @@ export class RetryBudget {
     return true
   }
 
-  /** When time alone will have earned the next one. */
+  /** When time alone will have earned the next one: a millisecond from now at least, since a caller that is sent to this
+   *  very moment for what rounding left over would never get on. */
   nextAt(now: number): number {
     this.#refill(now)
     if (this.#tokens >= 1) return now
-    return this.#perMs > 0 ? now + (1 - this.#tokens) / this.#perMs : Number.POSITIVE_INFINITY
+    return this.#perMs > 0 ? now + Math.max(1, (1 - this.#tokens) / this.#perMs) : Number.POSITIVE_INFINITY
   }
 
   #refill(now: number): void {
