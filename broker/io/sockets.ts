@@ -25,6 +25,10 @@ export function makeSockets(name: string, frameMax: number): Sockets {
     // Without it a close with unsent data keeps the process alive for ever.
     linger: 0,
     maxMessageSize: frameMax,
+    // With a domain set libzmq refuses ZMTP 1 and 2, which it takes anything for that is not ZMTP 3 (an HTTP server at
+    // an address we were given, say): a ROUTER that disconnects from such a peer in the middle of its greeting aborts
+    // the process. Without a ZAP handler the domain has no other effect.
+    zapDomain: 'spillway',
     // A host that vanished without a word would otherwise keep its pipe for hours.
     tcpKeepalive: 1,
     tcpKeepaliveIdle: 30,
