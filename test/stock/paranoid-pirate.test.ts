@@ -86,7 +86,7 @@ test('a broker that has restarted has its Paranoid Pirate workers back by their 
   const pirates = new LazyPirates(localfe, { clients: 4, requests: 250, timeoutMs: 500, retries: 20 })
   await pirates.says('progress')
   await first.reactor.close()
-  const second = await openBroker({ localfe, localbe })
+  const second = await eventually(() => openBroker({ localfe, localbe }))
   await eventually(() => expect(second.slots()).toBe(4))
   expect(await pirates.totals()).toMatchObject({ right: 1000, wrong: 0, abandoned: 0 })
   // Nobody had to sign in anew.
