@@ -161,10 +161,8 @@ export class Faults {
       case 'silent': {
         const worker = cluster.workers[node % workers]
         if (!worker?.alive) return nothing
-        worker.mute = true
-        return () => {
-          worker.mute = false
-        }
+        worker.hang()
+        return (now) => worker.goOn(now)
       }
       case 'twice': {
         const worker = cluster.workers[node % workers]
@@ -277,7 +275,7 @@ export class Faults {
 
   /** The next answer on the connection comes a second time, late. Requests never do: no network repeats them. */
   #catch(pipe: Pipe): void {
-    const lane = pipe.socket === 'localbe' || pipe.socket === 'localfe' ? pipe.out : pipe.back
+    const lane = pipe.socket === 'localbe' ? pipe.out : pipe.back
     this.#catching.push({ pipe, lane, delayMs: this.#random.logBetween(1, 5000) })
     this.#simulation.network.tap ??= (p, l, message) => this.#caught(p, l, message)
   }

@@ -48,8 +48,8 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   readonly epoch: number
   readonly slots: number
   readonly services: readonly string[]
-  /** What its broker does not get to see for now, though it works. */
-  mute = false
+  /** Handlers that would go on if they did not hang; null: none hangs. */
+  #hanging: Run[] | null = null
   /** Sends each answer twice. */
   repeats = false
   readonly #network: Network
@@ -108,6 +108,21 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
 
   // ---------------------------------------------------------------- handlers
 
+  /** From now on no handler gets anywhere: it takes tasks, beats, and answers nothing. */
+  hang(): void {
+    this.#hanging ??= []
+  }
+
+  goOn(at: number): void {
+    const hanging = this.#hanging ?? []
+    this.#hanging = null
+    if (!this.alive) return
+    for (const run of hanging) {
+      run.stepAt = at
+      this.queue.push(at, run)
+    }
+  }
+
   start(request: Request, now: number): Run {
     const run = new Run(this, request, now)
     this.#runs.add(run)
@@ -134,6 +149,10 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
 
   /** The handler's next step is due. */
   progress(run: Run, at: number): void {
+    if (this.#hanging !== null) {
+      this.#hanging.push(run)
+      return
+    }
     this.#at = at
     const { work } = run
     const now = this.clock.read(at)
@@ -231,7 +250,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     if (this.#records.length === 0) return
     const records = this.#records
     this.#records = []
-    if (this.#pipe === null || this.mute) return
+    if (this.#pipe === null) return
     if (this.repeats) {
       for (const record of [...records]) if (record.kind === Kind.Reply) records.push({ ...record })
     }
