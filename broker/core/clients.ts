@@ -17,6 +17,9 @@ import { draining, type Failure, unknown } from './scheduler.ts'
 import { Task } from './task.ts'
 import { Answered } from './task-ledger.ts'
 
+/** A client that reads a stream beats at least every two seconds, whatever interval the broker's workers keep. */
+const READER_SILENCE_MIN_MS = 10_000
+
 /** localfe: tasks in, answers out. Knows only clients that have tasks here. */
 export class Clients {
   readonly #context: Context
@@ -84,7 +87,7 @@ export class Clients {
   /** Twice what a worker gets: a reader may be busy with what it has read, and it loses its stream only once. */
   get #silenceMax(): number {
     const { workerLiveness, workerHeartbeatIntervalMs } = this.#context.config
-    return 2 * workerLiveness * workerHeartbeatIntervalMs
+    return Math.max(READER_SILENCE_MIN_MS, 2 * workerLiveness * workerHeartbeatIntervalMs)
   }
 
   /** Its timer has gone off: a reader that has fallen silent must not keep slots with streams that nobody reads. */

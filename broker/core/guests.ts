@@ -52,6 +52,8 @@ export class Guests {
       guest = new Guest(key, link, now)
       this.byName.set(key, guest)
       this.#context.wheel.set(guest, now + config.stateTtlMs)
+      // We have forgotten each other, or only we have: from our HELLO it sees that we do not count it among our peers.
+      if (message.to === epoch) this.#greet(link, message.from)
     }
     guest.heardAt = now
     for (const record of message.records) {

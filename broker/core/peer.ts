@@ -49,6 +49,8 @@ export class Peer extends Timed {
   /** Since when it has been silent, for forgetting it; ms. */
   heardAt: number
   connectedAt: number
+  /** Its last HELLO did not count us among its peers: with the next heartbeat we introduce ourselves. */
+  knowsUs = true
   /** HELLOs sent on this connection without an answer. */
   hellos = 0
 

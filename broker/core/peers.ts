@@ -265,6 +265,7 @@ export class Peers {
     peer.name = hello.name
     peer.link.epoch = from
     peer.advertised = hello.cloudfe === '' ? peer.address : hello.cloudfe
+    peer.knowsUs = hello.peers.some(({ name }) => name === config.name)
     this.byName.set(peer.name, peer)
     this.#subscribe(peer, hello.statebe)
     if (peer.phase !== 'up') {
@@ -339,7 +340,7 @@ export class Peers {
     this.#newsToTell = false
     for (const peer of [...this.byAddress.values()]) {
       if (peer.phase === 'up') {
-        if (news) port.send(peer.link, this.#context.hello('peer'))
+        if (news || !peer.knowsUs) port.send(peer.link, this.#context.hello('peer'))
         port.send(peer.link, { kind: Kind.Heartbeat, ask: true, sent: peer.sent })
         if (peer.beatSentAt === 0) peer.beatSentAt = now
         continue

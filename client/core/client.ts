@@ -16,6 +16,8 @@ const WORD = 0x1_0000_0000
 const SILENT_INTERVALS = 2
 /** The least time between questions to the broker, ms, however short the calls' timeouts are. */
 const HEARTBEAT_MIN_MS = 20
+/** The most, while a stream is read, ms. */
+const STREAM_HEARTBEAT_MAX_MS = 2000
 /** A broker that turns us away without saying for how long is left alone for this long, ms. */
 const RETRY_AFTER_MIN_MS = 10
 const AVOID_MIN_MS = 1000
@@ -683,7 +685,9 @@ export class Client<C extends Call> implements Machine {
 
   /** Asks often enough to tell a silent broker from a slow task within the shortest timeout that is outstanding. */
   #setHeartbeat(call: C, now: number): void {
-    const wanted = Math.max(HEARTBEAT_MIN_MS, Math.floor(call.timeoutMs / 2))
+    const half = Math.max(HEARTBEAT_MIN_MS, Math.floor(call.timeoutMs / 2))
+    // A broker takes the streams of a reader that it has not heard for long for abandoned.
+    const wanted = call.streams ? Math.min(half, STREAM_HEARTBEAT_MAX_MS) : half
     if (wanted < this.#heartbeatIntervalMs) {
       this.#heartbeatIntervalMs = wanted
       this.#heartbeatAt = Math.min(this.#heartbeatAt, now + wanted)

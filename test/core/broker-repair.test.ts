@@ -78,7 +78,7 @@ describe('streams', () => {
     const client = rig.client('c1')
     client.request({ id: 'stream', ...streaming, timeLeftMs: 120_000 })
     client.request({ id: 'queued', timeLeftMs: 120_000 })
-    for (let s = 0; s < 5; s++) worker.heartbeat().rig.advance(1000)
+    for (let s = 0; s < 9; s++) worker.heartbeat().rig.advance(1000)
     expect(worker.got(Kind.Cancel)).toHaveLength(0)
     for (let s = 0; s < 2; s++) worker.heartbeat().rig.advance(1000)
     expect(worker.got(Kind.Cancel)).toHaveLength(1)
@@ -135,5 +135,27 @@ describe('counting', () => {
     worker.reply({ token: a })
     worker.say({ kind: Kind.Heartbeat, ask: false, sent: 2 })
     expect(worker.got(Kind.Audit)).toHaveLength(1)
+  })
+})
+
+describe('brokers that have lost sight of each other', () => {
+  test('a guest that nobody introduced is told who we are, and that it is not among our peers', () => {
+    const rig = new Rig()
+    const guest = rig.guest('east').heartbeat()
+    expect(guest.got(Kind.Hello).map(({ peers }) => peers)).toEqual([[]])
+  })
+
+  test('a peer that does not count us among its own is greeted with every heartbeat until it does', () => {
+    const rig = new Rig()
+    const east = rig.peer('east').up(0)
+    rig.advance(1600)
+    east.hello({ peers: [{ name: 'west', cloudfe: 'tcp://west' }] })
+    rig.advance(500)
+    const before = east.got(Kind.Hello).length
+    rig.advance(500)
+    expect(east.got(Kind.Hello)).toHaveLength(before)
+    east.hello({ peers: [] })
+    rig.advance(500)
+    expect(east.got(Kind.Hello)).toHaveLength(before + 1)
   })
 })
