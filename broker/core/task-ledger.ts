@@ -36,6 +36,7 @@ export class TaskLedger {
   #oldest = 0
   #answered = 0
   #bytes = 0
+  readonly #pages = new Pages()
   #forgottenUntil = Number.NEGATIVE_INFINITY
 
   constructor(answersMax: number, bytesMax: number, ageMaxMs: number) {
@@ -80,7 +81,7 @@ export class TaskLedger {
     ) {
       this.#dropOldest()
     }
-    const entry = new Answered(task.id, { ...reply, body: compact(reply.body) }, now, neededUntil)
+    const entry = new Answered(task.id, { ...reply, body: this.#pages.keep(reply.body) }, now, neededUntil)
     this.#ring[(this.#oldest + this.#answered) % this.#ring.length] = entry
     this.#answered++
     this.#bytes += size
@@ -118,7 +119,27 @@ export class TaskLedger {
   }
 }
 
-/** A body is a slice of the message it came in: kept as it is, one answer of 10 octets could hold 64 KiB. */
-function compact(body: Uint8Array): Uint8Array {
-  return body.byteLength * 2 < body.buffer.byteLength ? Uint8Array.prototype.slice.call(body) : body
+/**
+ * Copies of small bodies, side by side in pages. A body is a slice of the message it came in: kept as it is, an answer of
+ * ten octets could hold 64 KiB; in an ArrayBuffer of its own it costs more to allocate and to collect than to copy. Answers
+ * are dropped in the order they came, so a page is free when its last one goes.
+ */
+class Pages {
+  #page = new Uint8Array(0)
+  #used = 0
+
+  keep(body: Uint8Array): Uint8Array {
+    const size = body.byteLength
+    if (size * 2 >= body.buffer.byteLength || size > PAGE_SIZE / 4) return body
+    if (this.#used + size > this.#page.byteLength) {
+      this.#page = new Uint8Array(PAGE_SIZE)
+      this.#used = 0
+    }
+    const copy = this.#page.subarray(this.#used, this.#used + size)
+    copy.set(body)
+    this.#used += size
+    return copy
+  }
 }
+
+const PAGE_SIZE = 65_536
