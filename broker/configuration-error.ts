@@ -1,0 +1,29 @@
+/** One setting that cannot be used. */
+export interface ConfigurationProblem {
+  /** Empty when it is about the whole. */
+  readonly field: string
+  readonly value: unknown
+  /** Ends the sentence "expected …". */
+  readonly expected: string
+  /** Where the value comes from, as in `SPILLWAY_QUEUE_MAX`; empty when there is nothing to tell. */
+  readonly source: string
+}
+
+/** Settings that cannot be used: all of them at once, each with its field, its value, and what was expected. */
+export class ConfigurationError extends Error {
+  override readonly name = 'ConfigurationError'
+  readonly code = 'CONFIG'
+  readonly problems: readonly ConfigurationProblem[]
+
+  constructor(problems: readonly ConfigurationProblem[]) {
+    super(problems.map(sentence).join('\n'))
+    this.problems = problems
+  }
+}
+
+function sentence({ field, value, expected, source }: ConfigurationProblem): string {
+  const from = source === '' ? '' : ` (${source})`
+  if (field === '') return `${source === '' ? '' : `${source}: `}expected ${expected}`
+  const text = value === undefined ? 'is missing' : `= ${JSON.stringify(value)}`
+  return `${field} ${text}${from}: expected ${expected}`
+}

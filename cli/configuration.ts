@@ -1,0 +1,140 @@
+import { readFileSync } from 'node:fs'
+import { parseDocument } from 'yaml'
+import type { z } from 'zod'
+import { ConfigurationError, type ConfigurationProblem } from '../broker/configuration-error.ts'
+import { parseSettings, type Setting, type Sources, settingsOf } from '../broker/settings.ts'
+
+/** Where values come from. Each later source is beaten by the ones before it, and all beat the schema's defaults. */
+export interface ConfigurationSources<S extends z.ZodType> {
+  /** Of an object; its fields name the settings. */
+  readonly schema: S
+  /** By field, as the command line gave them: texts, lists of texts, or values. Undefined ones were not given. */
+  readonly flags: Readonly<Record<string, unknown>>
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** A YAML file. */
+  readonly file?: string | undefined
+  /** In front of the environment's names. Default `SPILLWAY_`. */
+  readonly prefix?: string | undefined
+}
+
+export interface Configuration<S extends z.ZodType> {
+  readonly values: z.output<S>
+  /** What was given and where; what is not in it is a default. */
+  readonly sources: Sources
+}
+
+/**
+ * Flag before environment before file before default. `PREFIX_NAME_FILE` names a file that holds the value of
+ * `PREFIX_NAME`, so that secrets need not be in the environment. An empty variable counts as not set.
+ *
+ * @throws ConfigurationError naming every field that is wrong, its value, where it comes from, and what was expected
+ */
+export function resolveConfiguration<S extends z.ZodType>(given: ConfigurationSources<S>): Configuration<S> {
+  const { schema, flags, env, file, prefix = 'SPILLWAY_' } = given
+  const settings = settingsOf(schema)
+  const values: Record<string, unknown> = {}
+  const sources = new Map<string, string>()
+  const problems: ConfigurationProblem[] = []
+  const put = (field: string, value: unknown, source: string) => {
+    values[field] = value
+    sources.set(field, source)
+  }
+  if (file !== undefined) {
+    for (const [field, value] of Object.entries(readYaml(file))) put(field, value, `in ${file}`)
+  }
+  for (const setting of settings) {
+    const found = readVariable(variableOf(setting.field, prefix), env)
+    if (found === null) continue
+    if (typeof found.value === 'string') put(setting.field, fromText(setting, found.value), found.source)
+    else
+      problems.push({
+        field: setting.field,
+        value: found.file,
+        expected: found.expected,
+        source: found.source,
+      })
+  }
+  for (const setting of settings) {
+    const value = flags[setting.field]
+    if (value !== undefined)
+      put(setting.field, typeof value === 'string' ? fromText(setting, value) : value, `--${flagOf(setting)}`)
+  }
+  if (problems.length > 0) throw new ConfigurationError(problems)
+  return { values: parseSettings(schema, values, sources), sources }
+}
+
+/** @returns as in `state-interval-ms`; a list's flag is repeated, and says so by its singular: `peer` */
+export function flagOf({ field, type }: Pick<Setting, 'field' | 'type'>): string {
+  const flag = words(field).join('-')
+  return type === 'list' ? flag.replace(/s$/, '') : flag
+}
+
+/** @returns as in `SPILLWAY_STATE_INTERVAL_MS` */
+export function variableOf(field: string, prefix = 'SPILLWAY_'): string {
+  return prefix + words(field).join('_').toUpperCase()
+}
+
+function words(field: string): string[] {
+  return field.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).split(' ')
+}
+
+type Variable =
+  | { readonly value: string; readonly source: string }
+  | { readonly value: null; readonly source: string; readonly file: string; readonly expected: string }
+
+function readVariable(name: string, env: Readonly<Record<string, string | undefined>>): Variable | null {
+  const direct = env[name] ?? ''
+  const path = env[`${name}_FILE`] ?? ''
+  if (path === '') return direct === '' ? null : { value: direct, source: name }
+  const source = `${name}_FILE`
+  if (direct !== '')
+    return { value: null, source, file: path, expected: `either ${name} or ${source}, not both` }
+  try {
+    return { value: readFileSync(path, 'utf8').replace(/\r?\n$/, ''), source }
+  } catch (error) {
+    return {
+      value: null,
+      source,
+      file: path,
+      expected: `the path of a file that can be read (${reasonOf(error)})`,
+    }
+  }
+}
+
+/** What a text stands for, by the setting's type. A text that does not stand for anything is left for the schema to refuse. */
+export function fromText({ type }: Pick<Setting, 'type'>, text: string): unknown {
+  switch (type) {
+    case 'number':
+      return text.trim() !== '' && Number.isFinite(Number(text)) ? Number(text) : text
+    case 'boolean':
+      return text === 'true' ? true : text === 'false' ? false : text
+    case 'list':
+      return text.split(/[\s,]+/).filter((part) => part !== '')
+    default:
+      return text
+  }
+}
+
+function readYaml(path: string): Readonly<Record<string, unknown>> {
+  const refuse = (expected: string): never => {
+    throw new ConfigurationError([{ field: '', value: undefined, expected, source: path }])
+  }
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    return refuse(`a file that can be read (${reasonOf(error)})`)
+  }
+  const document = parseDocument(text)
+  const [error] = document.errors
+  if (error !== undefined) return refuse(`YAML: ${error.message.split('\n')[0]}`)
+  const content: unknown = document.toJS({ maxAliasCount: 0 })
+  if (content === null || content === undefined) return {}
+  if (typeof content !== 'object' || Array.isArray(content))
+    return refuse('settings by name, as in "name: west"')
+  return Object.fromEntries(Object.entries(content))
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : String(error)
+}
