@@ -17,11 +17,19 @@ export abstract class Timed {
 
 const SLOTS = 512
 const SLOT_MS = 8
+/** So many items are kept in a plain list: most clients have a call or two under way, and a wheel takes 20 KiB. */
+const FEW_MAX = 16
+/** The `wheelSlot` of an item in that list. */
+const IN_LIST = SLOTS
 
 export class DeadlineWheel<T extends Timed> {
-  readonly #slots: T[][] = Array.from({ length: SLOTS }, () => [])
+  /** What waits while there are few; the slots are made when there are more for the first time. */
+  readonly #few: T[] = []
+  #slots: T[][] = []
   /** For each slot a time before which nothing in it is due. */
-  readonly #earliestIn = new Float64Array(SLOTS).fill(Number.POSITIVE_INFINITY)
+  #earliestIn = new Float64Array(0)
+  /** The slots are in use; until nothing waits. */
+  #wheels = false
   /** Number, from the beginning of time, of the slot that is swept next. */
   #cursor = 0
   #count = 0
@@ -40,19 +48,40 @@ export class DeadlineWheel<T extends Timed> {
   set(item: T, dueAt: number, now: number): void {
     if (item.wheelSlot >= 0) this.clear(item)
     if (this.#count === 0) {
-      // Start afresh: what removed items left in the slots' estimates would be taken for a later round.
-      this.#cursor = Math.floor(now / SLOT_MS)
       this.#next = Number.POSITIVE_INFINITY
-      this.#earliestIn.fill(Number.POSITIVE_INFINITY)
+      this.#wheels = false
     }
     item.dueAt = dueAt
+    if (!this.#wheels && this.#count < FEW_MAX) {
+      item.wheelSlot = IN_LIST
+      item.wheelPosition = this.#few.push(item) - 1
+      this.#count++
+      if (dueAt < this.#next) this.#next = dueAt
+      return
+    }
+    if (!this.#wheels) this.#begin(now)
     this.#place(item)
+  }
+
+  /** There are more than a few: from now on they wait in slots. */
+  #begin(now: number): void {
+    this.#wheels = true
+    if (this.#slots.length === 0) {
+      this.#slots = Array.from({ length: SLOTS }, () => [])
+      this.#earliestIn = new Float64Array(SLOTS)
+    }
+    // Start afresh: what removed items left in the slots' estimates would be taken for a later round.
+    this.#earliestIn.fill(Number.POSITIVE_INFINITY)
+    this.#cursor = Math.floor(now / SLOT_MS)
+    this.#next = Number.POSITIVE_INFINITY
+    this.#count = 0
+    for (const item of this.#few.splice(0)) this.#place(item)
   }
 
   clear(item: T): void {
     const number = item.wheelSlot
     if (number < 0) return
-    const slot = this.#slots[number]
+    const slot = number === IN_LIST ? this.#few : this.#slots[number]
     const last = slot?.pop()
     if (slot !== undefined && last !== undefined && last !== item) {
       slot[item.wheelPosition] = last
@@ -65,6 +94,10 @@ export class DeadlineWheel<T extends Timed> {
   /** Takes out what is due and appends it to `due`. */
   expire(now: number, due: T[]): void {
     if (this.#count === 0 || now < this.#next) return
+    if (!this.#wheels) {
+      this.#expireFew(now, due)
+      return
+    }
     const target = Math.floor(now / SLOT_MS)
     const first = this.#cursor
     const last = Math.min(target, first + SLOTS - 1)
@@ -84,6 +117,18 @@ export class DeadlineWheel<T extends Timed> {
       }
     }
     this.#next = this.#search()
+  }
+
+  #expireFew(now: number, due: T[]): void {
+    this.#next = Number.POSITIVE_INFINITY
+    for (let position = this.#few.length - 1; position >= 0; position--) {
+      const item = this.#few[position]
+      if (item === undefined) continue
+      if (item.dueAt <= now) {
+        this.clear(item)
+        due.push(item)
+      } else if (item.dueAt < this.#next) this.#next = item.dueAt
+    }
   }
 
   #place(item: T): void {
