@@ -29,7 +29,7 @@ export function drawParameters(seed: number): Parameters {
     localMs: r.logBetween(0.05, 2),
     cloudMs,
     jitter: r.chance(0.3) ? 0 : r.logBetween(0.05, 3),
-    highWater: r.chance(0.1) ? r.integer(2, 20) : 4096,
+    highWater: r.chance(0.1) ? r.integer(20, 200) : 4096,
     reconnectMs: r.logBetween(10, 300),
     silenceBreaksMs: some(0.4, 100, 3000),
     drift: r.chance(0.3) ? 0 : r.logBetween(1e-5, 0.01),

@@ -326,10 +326,13 @@ export class Ledger implements Watch {
 
   published(broker: BrokerNode, state: State): void {
     this.tracer?.(this.#at, broker.name, summary(state), null)
-    if (this.#troubled(broker.cluster, this.#at)) return
+    const workers = this.workers.get(broker.cluster)
+    if (workers === undefined || this.#troubled(broker.cluster, this.#at)) return
+    // A hundred times a second and broker: where there are many workers, now and then is often enough.
+    if (workers.size > 50 && state.seq % 16 !== 0) return
     for (const { service, free } of state.services) {
       let really = 0
-      for (const worker of this.workers.get(broker.cluster) ?? []) {
+      for (const worker of workers) {
         if (worker.services.includes(service)) really += Math.max(0, worker.slots - worker.running)
       }
       if (free > really) {
