@@ -36,8 +36,8 @@ export type PeerPhase = 'joining' | 'up' | 'suspect' | 'lost' | 'refused'
 export class Peer extends Timed {
   /** Its cloudfe, as we connect to it. */
   readonly address: string
-  /** Named by the operator: never forgotten. */
-  configured: boolean
+  /** The addresses that the operator gave for it; while there is any it is never forgotten. */
+  readonly configuredAs = new Set<string>()
   /** Empty until its HELLO. */
   name = ''
   /** Replaced at each new connection, since a routing id may not be used twice on one socket. */
@@ -85,10 +85,14 @@ export class Peer extends Timed {
   constructor(address: string, key: string, configured: boolean, now: number) {
     super()
     this.address = address
-    this.configured = configured
+    if (configured) this.configuredAs.add(address)
     this.heardAt = now
     this.connectedAt = now
     this.link = new Link('cloudbe', key)
+  }
+
+  get configured(): boolean {
+    return this.configuredAs.size > 0
   }
 
   get label(): string {

@@ -43,14 +43,15 @@ export class Peers {
 
   /** @returns false when it is known already, or there are too many */
   add(address: string, how: HowMet, now: number): boolean {
-    const { config, port, counters } = this.#context
+    const { config, counters } = this.#context
     const byOperator = how === 'configured' || how === 'admin'
     const known = this.byAddress.get(address)
     if (known !== undefined) {
-      if (byOperator) known.configured = true
+      if (byOperator) known.configuredAs.add(address)
       return false
     }
     if (byOperator) {
+      if (this.#configuredAs(address) !== undefined) return false
       this.#removed.delete(address)
       this.#aliases.delete(address)
     } else if (this.#removed.has(address) || this.#aliases.has(address)) return false
@@ -58,18 +59,37 @@ export class Peers {
       counters.drop('peers_max')
       return false
     }
-    const peer = new Peer(address, this.#nextKey(), byOperator, now)
+    this.#join(address, how, now)
+    return true
+  }
+
+  #join(address: string, how: HowMet, now: number): void {
+    const { port } = this.#context
+    const peer = new Peer(address, this.#nextKey(), how === 'configured' || how === 'admin', now)
     this.byAddress.set(address, peer)
     this.#byKey.set(peer.link.key, peer)
     port.event({ type: 'peer-joining', address, how })
     port.connectPeer(peer.link, address)
     this.#greet(peer)
-    return true
+  }
+
+  /** The peer that the operator knows by an address which is not the one we reach it at. */
+  #configuredAs(address: string): Peer | undefined {
+    for (const peer of this.byAddress.values()) if (peer.configuredAs.has(address)) return peer
+    return undefined
+  }
+
+  /** It is gone from where we reached it; it may come back where the operator said it would be. */
+  #tryConfigured(peer: Peer, now: number): void {
+    for (const address of peer.configuredAs) {
+      if (!this.byAddress.has(address)) this.#join(address, 'configured', now)
+    }
   }
 
   /** The operator removes a peer, by name or address. @returns false when there is none */
   remove(nameOrAddress: string, now: number): boolean {
-    const peer = this.byName.get(nameOrAddress) ?? this.byAddress.get(nameOrAddress)
+    const peer =
+      this.byName.get(nameOrAddress) ?? this.byAddress.get(nameOrAddress) ?? this.#configuredAs(nameOrAddress)
     if (peer === undefined) return false
     if (this.#removed.size < ALIASES_MAX) {
       this.#removed.add(peer.address)
@@ -77,6 +97,10 @@ export class Peers {
     }
     this.#context.port.send(peer.link, { kind: Kind.Disconnect, reason: 'removed by the operator' })
     this.#drop(peer, now)
+    for (const address of peer.configuredAs) {
+      const elsewhere = this.byAddress.get(address)
+      if (elsewhere !== undefined) this.#drop(elsewhere, now)
+    }
     this.#context.port.event({ type: 'peer-removed', peer: peer.label })
     return true
   }
@@ -85,7 +109,9 @@ export class Peers {
   setConfigured(addresses: readonly string[], now: number): void {
     const wanted = new Set(addresses)
     for (const peer of [...this.byAddress.values()]) {
-      if (peer.configured && !wanted.has(peer.address)) this.remove(peer.address, now)
+      if (!peer.configured) continue
+      for (const address of peer.configuredAs) if (!wanted.has(address)) peer.configuredAs.delete(address)
+      if (!peer.configured) this.remove(peer.address, now)
     }
     for (const address of wanted) this.add(address, 'configured', now)
   }
@@ -231,19 +257,23 @@ export class Peers {
       return
     }
     if (this.#removed.has(hello.name)) {
-      this.#drop(peer, now)
-      return
+      if (!peer.configured) {
+        this.#drop(peer, now)
+        return
+      }
+      // The operator has thought better of it.
+      this.#removed.delete(hello.name)
     }
     const other = this.byName.get(hello.name)
     if (other !== undefined && other !== peer) {
       if ((other.phase === 'up' || other.phase === 'suspect') && other.link.epoch === from) {
         // The same broker under a second address.
-        if (peer.configured) other.configured = true
+        for (const address of peer.configuredAs) other.configuredAs.add(address)
         this.#alias(peer.address)
         this.#drop(peer, now)
         return
       }
-      if (other.configured) peer.configured = true
+      for (const address of other.configuredAs) peer.configuredAs.add(address)
       this.#drop(other, now)
     }
     if (peer.name !== '' && peer.name !== hello.name) {
@@ -451,6 +481,7 @@ export class Peers {
     port.event({ type: 'peer-lost', peer: peer.label, reason, tasksTakenBack, tasksUnknown })
     this.#reconnect(peer, now)
     this.#greet(peer)
+    this.#tryConfigured(peer, now)
   }
 
   #left(peer: Peer, reason: string, now: number): void {
@@ -466,6 +497,7 @@ export class Peers {
     peer.link.epoch = 0
     this.#context.wheel.clear(peer)
     this.#reconnect(peer, now)
+    this.#tryConfigured(peer, now)
   }
 
   /** It will not answer any more. @returns how many tasks were waiting for it */
