@@ -1,0 +1,27 @@
+import { EMPTY_BODY } from '../protocol/record.ts'
+
+/**
+ * What a handler has returned, as octets.
+ * @throws TypeError for what JSON cannot hold
+ */
+export function octetsOf(value: unknown): Uint8Array {
+  if (value === undefined) return EMPTY_BODY
+  if (typeof value === 'string') return Buffer.from(value)
+  if (value instanceof Uint8Array) return value
+  if (value instanceof ArrayBuffer) return new Uint8Array(value)
+  const json = JSON.stringify(value)
+  if (json === undefined) {
+    throw new TypeError(
+      `the handler returned a ${typeof value}: return octets, a string or something JSON can hold`,
+    )
+  }
+  return Buffer.from(json)
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}
+
+export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.asyncIterator in value
+}
