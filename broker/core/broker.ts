@@ -7,6 +7,7 @@ import {
   type Record,
   Role,
   type ServiceCapacity,
+  type State,
   type Token,
   VERSION_MAJOR,
   VERSION_MINOR,
@@ -29,6 +30,9 @@ import { Task } from './task.ts'
 import { type Timed, TimingWheel } from './timing-wheel.ts'
 import { Worker } from './worker.ts'
 import { printable, Workers } from './workers.ts'
+
+/** More services than this in a state, and it is not sent along with answers. */
+const SERVICES_TOLD_MAX = 16
 
 /**
  * The broker: messages from its sockets in, by the sockets' names, and the time with them; effects out through the port.
@@ -308,6 +312,7 @@ export class Broker implements Machine {
       if (this.#capacityDiffers()) this.#publish(now)
       else this.scheduler.capacityChanged = false
     }
+    if (this.scheduler.guestsToTell.size > 0) this.#tellGuests()
     if (this.#deferredAt === Number.POSITIVE_INFINITY && this.scheduler.deferred > 0) {
       this.#deferredAt = this.scheduler.releaseDeferred(now)
     }
@@ -328,22 +333,32 @@ export class Broker implements Machine {
     return false
   }
 
+  /**
+   * A slot that a guest's task has left is news that its sender waits for, with a backlog: a state rides with the answer,
+   * or the slot would stay idle for as long as states are coalesced. Everybody else hears of it when it is published.
+   */
+  #tellGuests(): void {
+    const { scheduler } = this
+    // Without a change since the last publication that one left with this very turn. A state of many services would
+    // outweigh the answers: those wait.
+    if (scheduler.capacityChanged && scheduler.services.byName.size <= SERVICES_TOLD_MAX) {
+      const services = this.#capacities()
+      for (const { name, link, received } of scheduler.guestsToTell) {
+        this.#port.send(link, this.#state(services, [{ peer: name, epoch: link.epoch, count: received }]))
+      }
+    }
+    scheduler.guestsToTell.clear()
+  }
+
   #publish(now: number): void {
     const { scheduler, config } = this
     this.#publishedAt = now
     scheduler.capacityChanged = false
-    const services: ServiceCapacity[] = []
     for (const service of scheduler.services.byName.values()) {
       service.publishedFree = service.free
       service.publishedSlots = service.slots
-      if (service.slots === 0) continue
-      services.push({
-        service: service.name,
-        free: scheduler.draining ? 0 : service.free,
-        total: service.slots,
-        queued: service.queue.length,
-      })
     }
+    const services = this.#capacities()
     this.#servicesPublished = services.length
     const received: ReceivedFrom[] = []
     for (const guest of this.guests.byName.values()) {
@@ -355,7 +370,27 @@ export class Broker implements Machine {
       if (now <= guest.publishUntil)
         received.push({ peer: guest.name, epoch: guest.link.epoch, count: guest.received })
     }
-    this.#port.publish({
+    this.#port.publish(this.#state(services, received))
+  }
+
+  #capacities(): ServiceCapacity[] {
+    const { scheduler } = this
+    const services: ServiceCapacity[] = []
+    for (const service of scheduler.services.byName.values()) {
+      if (service.slots === 0) continue
+      services.push({
+        service: service.name,
+        free: scheduler.draining ? 0 : service.free,
+        total: service.slots,
+        queued: service.queue.length,
+      })
+    }
+    return services
+  }
+
+  #state(services: readonly ServiceCapacity[], received: readonly ReceivedFrom[]): State {
+    const { scheduler, config } = this
+    return {
       kind: Kind.State,
       name: config.name,
       epoch: this.epoch,
@@ -366,7 +401,7 @@ export class Broker implements Machine {
       cloudfe: config.cloudfeAdvertised,
       services,
       received,
-    })
+    }
   }
 
   #hello(to: 'local' | 'peer'): Hello {

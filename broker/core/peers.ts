@@ -222,6 +222,10 @@ export class Peers {
           peer.beatSentAt = 0
         }
         break
+      case Kind.State:
+        if (record.name === peer.name) this.state(record, now)
+        else counters.drop('out_of_place')
+        break
       case Kind.Inventory:
         this.#reconcile(peer, record.received, record.tokens, now)
         break
@@ -381,6 +385,8 @@ export class Peers {
         port.event({ type: 'peer-forgotten', peer: peer.label, silentForMs })
         continue
       }
+      // One that refuses us, or that we refuse, is asked now and then: each time costs a line in both logs.
+      if (peer.phase === 'refused' && ++peer.hellos < HELLOS_PER_CONNECTION) continue
       if (peer.hellos >= HELLOS_PER_CONNECTION) this.#reconnect(peer, now)
       this.#greet(peer)
     }

@@ -60,6 +60,8 @@ export class Scheduler {
   guestTasks = 0
   /** No new task is taken; what waits still goes to workers and peers. */
   draining = false
+  /** Guests whose tasks have left a slot that they may know nothing of yet. */
+  readonly guestsToTell = new Set<Guest>()
   /** Capacity has changed since somebody last looked. */
   capacityChanged = true
 
@@ -555,6 +557,7 @@ export class Scheduler {
     const { client, guest } = task
     if (guest !== null) {
       guest.answered++
+      this.guestsToTell.add(guest)
       this.#port.send(guest.link, reply)
     } else {
       this.#counters.settled(outcome(reply.code))
