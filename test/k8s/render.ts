@@ -17,7 +17,16 @@ const kubeObject = z.looseObject({
 })
 
 /** What every object has; the rest is its kind's own. */
-export type KubeObject = z.infer<typeof kubeObject>
+export interface KubeObject {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly metadata: {
+    readonly name: string
+    readonly namespace?: string | undefined
+    readonly labels?: { readonly [label: string]: string } | undefined
+    readonly annotations?: { readonly [annotation: string]: string } | undefined
+  }
+}
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -39,4 +48,12 @@ export function parseObjects(yaml: string): KubeObject[] {
 
 export function called(object: KubeObject): string {
   return `${object.metadata.namespace ?? '-'}/${object.kind}/${object.metadata.name}`
+}
+
+/** Those of one kind, by the guard of its published class: `all(objects, Service.is)`. */
+export function all<T>(
+  objects: readonly KubeObject[],
+  is: (object: unknown) => object is T,
+): (KubeObject & T)[] {
+  return objects.flatMap((object) => (is(object) ? [object] : []))
 }

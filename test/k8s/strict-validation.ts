@@ -49,7 +49,9 @@ export function validateStrictly(object: { readonly apiVersion: string; readonly
     serviceExport.parse(object)
     return
   }
-  const model = models.find(({ apiVersion, kind }) => apiVersion === object.apiVersion && kind === object.kind)
+  const model = models.find(
+    ({ apiVersion, kind }) => apiVersion === object.apiVersion && kind === object.kind,
+  )
   if (model === undefined) throw new Error(`no schema for ${object.apiVersion} ${object.kind}`)
   const reads = new Reads()
   model.prototype.validate.call(reads.record(object))

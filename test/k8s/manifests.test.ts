@@ -1,0 +1,373 @@
+import { Deployment, type IStatefulSet, StatefulSet } from 'kubernetes-models/apps/v1'
+import { type INetworkPolicy, NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1'
+import { PodDisruptionBudget } from 'kubernetes-models/policy/v1'
+import { ConfigMap, Namespace, Service, ServiceAccount } from 'kubernetes-models/v1'
+import type { IContainer } from 'kubernetes-models/v1/Container'
+import type { IPodTemplateSpec } from 'kubernetes-models/v1/PodTemplateSpec'
+import { describe, expect, test } from 'vitest'
+import { isAllowed, type Labels, type Party, selects } from './network-flows.ts'
+import { all, called, type KubeObject, render } from './render.ts'
+import { validateStrictly } from './strict-validation.ts'
+
+const overlays = [
+  'k8s/overlays/loadbalancer',
+  'k8s/overlays/multi-cluster-services',
+  'k8s/overlays/local',
+  'test/k8s/with-components',
+].map((directory) => ({ directory, objects: render(directory) }))
+
+interface Workload {
+  readonly name: string
+  readonly namespace: string | undefined
+  readonly labels: Labels
+  readonly template: IPodTemplateSpec
+  readonly container: IContainer
+}
+
+/** Broker and workers, each with the one container they have. */
+function workloadsOf(objects: readonly KubeObject[]): Workload[] {
+  return [...all(objects, StatefulSet.is), ...all(objects, Deployment.is)].map((workload) => {
+    const template = workload.spec?.template
+    const [container, ...others] = template?.spec?.containers ?? []
+    if (template === undefined || container === undefined || others.length > 0) {
+      throw new Error(`${called(workload)} should have one container`)
+    }
+    const { name, namespace } = workload.metadata
+    return { name, namespace, labels: template.metadata?.labels ?? {}, template, container }
+  })
+}
+
+function brokerOf(objects: readonly KubeObject[]): KubeObject & IStatefulSet {
+  const [broker] = all(objects, StatefulSet.is)
+  if (broker === undefined) throw new Error('there is no StatefulSet')
+  return broker
+}
+
+function settingOf(container: IContainer, variable: string): string | undefined {
+  return container.env?.find(({ name }) => name === variable)?.value
+}
+
+describe.each(overlays)('$directory', ({ objects }) => {
+  const workloads = workloadsOf(objects)
+  const inNamespace = (namespace: string | undefined) =>
+    objects.filter(({ metadata }) => metadata.namespace === namespace)
+
+  test.each(objects.map((object) => [called(object), object] as const))(
+    '%s is what the schema allows, and nothing besides',
+    (_, object) => {
+      expect(() => validateStrictly(object)).not.toThrow()
+    },
+  )
+
+  test('no two objects have the same name', () => {
+    const names = objects.map(called)
+    expect(names).toEqual([...new Set(names)])
+  })
+
+  test('every object and every pod carries the recommended labels, all of one instance a namespace', () => {
+    for (const { kind, metadata } of objects) {
+      expect.soft(metadata.labels, `${kind} ${metadata.name}`).toMatchObject({
+        'app.kubernetes.io/name': 'spillway',
+        'app.kubernetes.io/part-of': 'spillway',
+        'app.kubernetes.io/managed-by': 'kustomize',
+        'app.kubernetes.io/instance': expect.any(String),
+      })
+    }
+    for (const { namespace, labels } of workloads) {
+      const [config] = inNamespace(namespace).filter(
+        ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'broker',
+      )
+      expect(labels['app.kubernetes.io/component']).toMatch(/^(broker|worker)$/)
+      expect(labels['app.kubernetes.io/version']).toBeDefined()
+      expect(labels['app.kubernetes.io/instance']).toBe(ConfigMap.is(config) ? config.data?.name : undefined)
+    }
+  })
+
+  test('no pod may be more than the restricted pod security standard allows', () => {
+    for (const { template, container } of workloads) {
+      expect(template.spec?.securityContext).toMatchObject({
+        runAsNonRoot: true,
+        runAsUser: expect.any(Number),
+        seccompProfile: { type: 'RuntimeDefault' },
+      })
+      expect(template.spec?.securityContext?.runAsUser).toBeGreaterThan(0)
+      expect(container.securityContext).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ['ALL'] },
+      })
+      expect(template.spec).not.toHaveProperty('hostNetwork')
+      expect(template.spec).not.toHaveProperty('hostPID')
+      for (const volume of template.spec?.volumes ?? []) {
+        expect(Object.keys(volume).sort()).toEqual(
+          ['name', volume.configMap ? 'configMap' : 'emptyDir'].sort(),
+        )
+      }
+    }
+    for (const { metadata } of objects.filter(({ kind }) => kind === 'Namespace')) {
+      expect(metadata.labels?.['pod-security.kubernetes.io/enforce']).toBe('restricted')
+    }
+  })
+
+  test('no pod has rights in the cluster', () => {
+    expect(objects.filter(({ apiVersion }) => apiVersion.startsWith('rbac.'))).toEqual([])
+    for (const { namespace, template } of workloads) {
+      const account = inNamespace(namespace).find(
+        ({ kind, metadata }) =>
+          kind === 'ServiceAccount' && metadata.name === template.spec?.serviceAccountName,
+      )
+      expect(ServiceAccount.is(account) && account.automountServiceAccountToken).toBe(false)
+      expect(template.spec?.automountServiceAccountToken).toBe(false)
+      expect(template.spec?.enableServiceLinks).toBe(false)
+    }
+  })
+
+  test('every container asks for processor and memory, and has a limit on both', () => {
+    for (const { container } of workloads) {
+      const both = { cpu: expect.anything(), memory: expect.anything() }
+      expect(container.resources).toEqual({ requests: both, limits: both })
+    }
+  })
+
+  test('probes ask ports that the container has, and readiness asks for neither workers nor peers', () => {
+    for (const { name, container } of workloads) {
+      const { startupProbe, livenessProbe, readinessProbe } = container
+      for (const probe of [startupProbe, livenessProbe, readinessProbe]) {
+        if (probe === undefined) continue
+        expect(container.ports?.map((port) => port.name)).toContain(probe.httpGet?.port)
+      }
+      if (name !== 'broker') continue
+      expect([startupProbe, livenessProbe, readinessProbe].map((probe) => probe?.httpGet?.path)).toEqual([
+        '/healthz',
+        '/healthz',
+        '/readyz',
+      ])
+    }
+  })
+
+  test('selectors match the labels of what they are meant for, and of nothing else', () => {
+    for (const workload of [...all(objects, StatefulSet.is), ...all(objects, Deployment.is)]) {
+      const { selector } = workload.spec ?? {}
+      const here = workloads.filter(({ namespace }) => namespace === workload.metadata.namespace)
+      expect(here.filter(({ labels }) => selects(selector, labels)).map(({ name }) => name)).toEqual([
+        workload.metadata.name,
+      ])
+      for (const { labelSelector } of workload.spec?.template?.spec?.topologySpreadConstraints ?? []) {
+        expect(labelSelector).toEqual(selector)
+      }
+    }
+    for (const service of all(objects, Service.is)) {
+      const here = workloads.filter(({ namespace }) => namespace === service.metadata.namespace)
+      const [target, ...others] = here.filter(({ labels }) =>
+        selects({ matchLabels: service.spec?.selector ?? {} }, labels),
+      )
+      expect(target?.name, called(service)).toBe('broker')
+      expect(others).toEqual([])
+      for (const { port, targetPort } of service.spec?.ports ?? []) {
+        const found = target?.container.ports?.find(({ name }) => name === targetPort)
+        expect(found?.containerPort, `${called(service)} ${port}`).toBe(port)
+      }
+    }
+  })
+
+  test('the broker is one, behind a headless Service that has its address before it is ready', () => {
+    for (const { namespace } of workloads) {
+      const here = inNamespace(namespace)
+      const broker = brokerOf(here)
+      expect(broker.spec?.replicas).toBe(1)
+      const governing = here.find(
+        ({ kind, metadata }) => kind === 'Service' && metadata.name === broker.spec?.serviceName,
+      )
+      expect(Service.is(governing) && governing.spec).toMatchObject({
+        clusterIP: 'None',
+        publishNotReadyAddresses: true,
+      })
+    }
+  })
+
+  test('peers reach what is for peers, and clients and workers what is for them', () => {
+    for (const service of all(objects, Service.is)) {
+      const ports = service.spec?.ports?.map(({ name }) => name)
+      expect([['localfe', 'localbe'], ['cloudfe', 'statebe'], ['http']]).toContainEqual(ports)
+      if (service.spec?.type === 'LoadBalancer') expect(ports).toEqual(['cloudfe', 'statebe'])
+    }
+  })
+
+  test('what a pod mounts or reads exists, and mounted files can change under it', () => {
+    for (const { namespace, template, container } of workloads) {
+      const maps = all(inNamespace(namespace), ConfigMap.is)
+      const find = (name: string | undefined) => maps.find(({ metadata }) => metadata.name === name)
+      for (const { name, mountPath, subPath } of container.volumeMounts ?? []) {
+        expect(subPath).toBeUndefined()
+        const volume = template.spec?.volumes?.find((volume) => volume.name === name)
+        expect(volume, mountPath).toBeDefined()
+        if (volume?.configMap === undefined) continue
+        const map = find(volume.configMap.name)
+        expect(map, volume.configMap.name).toBeDefined()
+        for (const argument of container.args ?? []) {
+          if (!argument.startsWith(`${mountPath}/`)) continue
+          expect(map?.data).toHaveProperty([argument.slice(mountPath.length + 1)])
+        }
+      }
+      for (const { valueFrom } of container.env ?? []) {
+        const reference = valueFrom?.configMapKeyRef
+        if (reference !== undefined) expect(find(reference.name)?.data).toHaveProperty(reference.key)
+      }
+    }
+  })
+
+  test('no budget covers the single broker, and every worker has one that lets nodes drain', () => {
+    const budgets = all(objects, PodDisruptionBudget.is)
+    for (const { name, namespace, labels } of workloads) {
+      const over = budgets.filter(
+        ({ metadata, spec }) => metadata.namespace === namespace && selects(spec?.selector, labels),
+      )
+      expect(over.map(({ spec }) => spec?.maxUnavailable)).toEqual(name === 'broker' ? [] : [1])
+    }
+  })
+
+  test('a pod is killed only after the time that its drain may take', () => {
+    for (const { name, template, container } of workloads) {
+      const grace = template.spec?.terminationGracePeriodSeconds ?? 0
+      expect(grace, name).toBe(Number(settingOf(container, 'SPILLWAY_DRAIN_DEADLINE_MS')) / 1000 + 10)
+    }
+  })
+
+  test('six flows are let through, and no other', () => {
+    const policies = all(objects, NetworkPolicy.is)
+    for (const ownNamespace of all(objects, Namespace.is)) {
+      const here = workloads.filter(({ namespace }) => namespace === ownNamespace.metadata.name)
+      expect(flowsOf(policies, here, ownNamespace, peersOf(objects, ownNamespace.metadata.name))).toEqual([
+        'anybody → dns TCP 53',
+        'anybody → dns UDP 53',
+        'broker → peer TCP 5557',
+        'broker → peer TCP 5558',
+        'client elsewhere → broker TCP 5555',
+        'client → broker TCP 5555',
+        'monitoring → broker TCP 9464',
+        'peer → broker TCP 5557',
+        'peer → broker TCP 5558',
+        'worker → broker TCP 5556',
+      ])
+    }
+  })
+})
+
+/** Who the policies of a namespace have to do with peers: pods in the same cluster, or addresses in others. */
+function peersOf(objects: readonly KubeObject[], namespace: string): Party {
+  const other = workloadsOf(objects).find(
+    (workload) => workload.name === 'broker' && workload.namespace !== namespace,
+  )
+  if (other?.namespace === undefined) return { name: 'peer', address: '10.7.0.1' }
+  const { metadata } =
+    objects.find(({ kind, metadata }) => kind === 'Namespace' && metadata.name === other.namespace) ?? {}
+  return {
+    name: 'peer',
+    // As if nothing were known of it but its labels.
+    address: '203.0.113.7',
+    namespace: other.namespace,
+    namespaceLabels: metadata?.labels ?? {},
+    labels: other.labels,
+    ports: portsOf(other.container),
+  }
+}
+
+function portsOf(container: IContainer): Record<string, number> {
+  return Object.fromEntries(
+    (container.ports ?? []).map(({ name, containerPort }) => [name ?? '', containerPort]),
+  )
+}
+
+/** Every pair of parties on every port that anybody uses, and a few that nobody should. */
+function flowsOf(
+  policies: readonly INetworkPolicy[],
+  workloads: readonly Workload[],
+  ownNamespace: KubeObject,
+  peer: Party,
+): string[] {
+  const client = { 'spillway-client': 'true' }
+  const here = {
+    namespace: ownNamespace.metadata.name,
+    namespaceLabels: ownNamespace.metadata.labels ?? {},
+  }
+  const own: Party[] = [
+    ...workloads.map(({ name, labels, container }, at) => ({
+      name,
+      address: `198.51.100.${at}`,
+      ...here,
+      labels,
+      ports: portsOf(container),
+    })),
+    { name: 'client', address: '198.51.100.10', ...here, labels: client },
+    { name: 'stranger', address: '198.51.100.11', ...here, labels: {} },
+  ]
+  const others: Party[] = [
+    peer,
+    { name: 'client elsewhere', address: '198.51.100.20', namespace: 'shop', labels: client },
+    { name: 'stranger elsewhere', address: '198.51.100.21', namespace: 'shop', labels: {} },
+    {
+      name: 'monitoring',
+      address: '198.51.100.22',
+      namespace: 'monitoring',
+      namespaceLabels: { 'kubernetes.io/metadata.name': 'monitoring' },
+    },
+    {
+      name: 'dns',
+      address: '198.51.100.23',
+      namespace: 'kube-system',
+      namespaceLabels: { 'kubernetes.io/metadata.name': 'kube-system' },
+      labels: { 'k8s-app': 'kube-dns' },
+    },
+    {
+      name: 'kube-system',
+      address: '198.51.100.24',
+      namespace: 'kube-system',
+      namespaceLabels: { 'kubernetes.io/metadata.name': 'kube-system' },
+    },
+    { name: 'internet', address: '203.0.113.1' },
+  ]
+  const flows = new Set<string>()
+  for (const from of [...own, ...others]) {
+    for (const to of [...own, ...others]) {
+      // What others do among themselves is not these policies' business.
+      if (from === to || (others.includes(from) && others.includes(to))) continue
+      for (const port of [22, 53, 80, 443, 5555, 5556, 5557, 5558, 9464, 10250]) {
+        for (const protocol of ['TCP', 'UDP'] as const) {
+          if (!isAllowed(policies, from, to, { protocol, port })) continue
+          flows.add(`${to.name === 'dns' ? 'anybody' : from.name} → ${to.name} ${protocol} ${port}`)
+        }
+      }
+    }
+  }
+  return [...flows].sort()
+}
+
+describe('what would be refused', () => {
+  const broker = brokerOf(render('k8s/overlays/local'))
+  const [container] = broker.spec?.template?.spec?.containers ?? []
+
+  test('a misspelt key deep inside an object', () => {
+    const misspelt = structuredClone(broker)
+    Object.assign(misspelt.spec?.template?.spec?.containers?.[0] ?? {}, {
+      readinesProbe: container?.readinessProbe,
+    })
+    expect(() => validateStrictly(misspelt)).toThrow(
+      'unknown keys: .spec.template.spec.containers[0].readinesProbe',
+    )
+  })
+
+  test('a key beside spec', () => {
+    expect(() => validateStrictly(Object.assign(structuredClone(broker), { replicas: 1 }))).toThrow(
+      'unknown keys: .replicas',
+    )
+  })
+
+  test('a value of the wrong type', () => {
+    const wrong = Object.assign(structuredClone(broker), { spec: { ...broker.spec, replicas: 'one' } })
+    expect(() => validateStrictly(wrong)).toThrow(/spec\/replicas must be integer/)
+  })
+
+  test('a kind that nobody has a schema of', () => {
+    expect(() => validateStrictly({ apiVersion: 'v1', kind: 'Brocker' })).toThrow('no schema for v1 Brocker')
+  })
+})
