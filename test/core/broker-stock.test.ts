@@ -1,7 +1,7 @@
 /** Programs that know nothing of the native dialect: REQ clients, REQ and Paranoid Pirate workers. */
 
 import { describe, expect, test } from 'vitest'
-import { Kind } from '../../protocol/record.ts'
+import { Flag, Kind } from '../../protocol/record.ts'
 import { Rig, text } from './broker-rig.ts'
 
 describe('stock workers', () => {
@@ -86,6 +86,19 @@ describe('stock workers', () => {
     expect(c1.replies).toHaveLength(1)
     expect(rig.broker.counters.lateReplies).toBe(1)
     expect(rig.free()).toBe(2)
+  })
+
+  test('a non-idempotent task stays with its silent worker to the end of its time', () => {
+    const rig = new Rig()
+    const w1 = rig.stockWorker('w1', 'req').ready()
+    const w2 = rig.stockWorker('w2', 'req').ready()
+    const c1 = rig.client('c1')
+    c1.request({ id: 'a', timeLeftMs: 10_000, flags: Flag.NotIdempotent })
+    rig.advance(9999)
+    expect(w2.started).toEqual([])
+    expect(c1.replies).toEqual([])
+    w1.done()
+    expect(c1.reply).toMatchObject({ code: '', worker: 'w1' })
   })
 
   test('silent to the end of its task, a stock worker is given up; its late answer signs it in again', () => {
