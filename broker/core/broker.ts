@@ -3,8 +3,11 @@ import {
   type Hello,
   Kind,
   type Message,
+  type Partial,
   type ReceivedFrom,
   type Record,
+  type Reject,
+  type Reply,
   Role,
   type ServiceCapacity,
   type State,
@@ -33,6 +36,10 @@ import { printable, Workers } from './workers.ts'
 
 /** More services than this in a state, and it is not sent along with answers. */
 const SERVICES_TOLD_MAX = 16
+
+function isAnswer(record: Record): record is Reply | Reject | Partial {
+  return record.kind === Kind.Reply || record.kind === Kind.Reject || record.kind === Kind.Partial
+}
 
 /**
  * The broker: messages from its sockets in, by the sockets' names, and the time with them; effects out through the port.
@@ -191,10 +198,17 @@ export class Broker implements Machine {
       case 'cloudbe':
         this.peers.undelivered(link.key, records, reason, now)
         break
-      default:
-        for (const { kind } of records) {
-          if (kind === Kind.Reply || kind === Kind.Reject) this.counters.repliesUndeliverable++
+      default: {
+        const reader = link.socket === 'localfe' ? this.clients.find(link) : this.guests.byName.get(link.key)
+        for (const { kind, token } of records.filter(isAnswer)) {
+          if (kind !== Kind.Partial) {
+            this.counters.repliesUndeliverable++
+            continue
+          }
+          const task = reader?.tasks.get(token)
+          if (task !== undefined) this.scheduler.pieceLost(task, now)
         }
+      }
     }
     this.#settle(now)
   }

@@ -33,6 +33,11 @@ export class Clients {
     return this.#byKey.size
   }
 
+  /** The client behind a link, if it has tasks here. */
+  find(link: Link): Client | undefined {
+    return this.#byKey.get(link.key)
+  }
+
   receive(key: string, message: Message, now: number): void {
     const { port, counters, epoch } = this.#context
     let known = this.#byKey.get(key)

@@ -388,6 +388,11 @@ export class Scheduler {
     return true
   }
 
+  /** A piece of a stream did not leave here: nobody has it any more. */
+  pieceLost(task: Task, now: number): void {
+    if (task.current !== null) this.#breakOff(task, task.current, now)
+  }
+
   /** The attempt goes on at its executor, but it is of no use any more. */
   #breakOff(task: Task, assignment: Assignment, now: number): void {
     task.current = null

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { ErrorCode } from '../../protocol/error-code.ts'
-import { Flag, Kind } from '../../protocol/record.ts'
+import { Flag, Kind, RejectReason } from '../../protocol/record.ts'
 import { octets, Rig } from './broker-rig.ts'
 
 const streaming = { flags: Flag.Stream, creditUpTo: 2 } as const
@@ -97,6 +97,30 @@ describe('streams', () => {
     }
     expect(worker.got(Kind.Cancel)).toHaveLength(0)
     expect(client.replies).toHaveLength(0)
+  })
+})
+
+describe('pieces that a full pipe did not take', () => {
+  test('break the stream of a client at once', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const client = rig.client('c1')
+    client.request({ id: 'stream', ...streaming })
+    worker.say(piece(worker.token(), 0))
+    rig.undelivered(client.itsLink, client.got(Kind.Partial), 'full')
+    expect(client.reply.code).toBe(ErrorCode.StreamBroken)
+    expect(worker.got(Kind.Cancel)).toHaveLength(1)
+  })
+
+  test("give a peer's stream back to it", () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const guest = rig.guest('east').hello()
+    guest.request({ id: 'stream', ...streaming })
+    worker.say(piece(worker.token(), 0))
+    rig.undelivered(guest.itsLink, guest.got(Kind.Partial), 'full')
+    expect(guest.rejects.map(({ reason }) => reason)).toEqual([RejectReason.HandedBack])
+    expect(worker.got(Kind.Cancel)).toHaveLength(1)
   })
 })
 
