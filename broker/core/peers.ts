@@ -203,13 +203,16 @@ export class Peers {
           break
         }
         peer.answered++
+        const service = assignment.task?.service
         if (record.reason <= RejectReason.NoService) {
           counters.rejectsReceived++
-          const offer = peer.offers.get(assignment.task?.service.name ?? '')
+          const offer = peer.offers.get(service?.name ?? '')
           if (offer !== undefined) offer.free = record.free
           if (record.reason === RejectReason.Draining) peer.draining = true
         }
         scheduler.reject(assignment, record, now)
+        // An abandoned attempt brings no task back, but perhaps news of room.
+        if (service !== undefined) scheduler.pump(service, now)
         break
       }
       case Kind.Heartbeat:

@@ -74,6 +74,19 @@ describe('lending', () => {
     expect(east.started).toEqual(['x1', 'y1'])
   })
 
+  test('room that a REJECT tells of is used at once, though its task has long been given to another', () => {
+    const { rig, c1 } = alone()
+    const east = rig.peer('east').up(1)
+    c1.request({ id: 'a', timeLeftMs: 60_000 })
+    rig.advance(1500)
+    rig.worker('w1').ready()
+    c1.request({ id: 'b', timeLeftMs: 60_000 })
+    east.hello().state(0)
+    expect(east.started).toEqual(['a'])
+    east.reject(RejectReason.Full, { free: 1 })
+    expect(east.started).toEqual(['a', 'b'])
+  })
+
   test('an inventory that covers received tasks frees no slot', () => {
     const { rig, c1 } = alone()
     const east = rig.peer('east').up(2)
