@@ -20,7 +20,7 @@ export interface SimulationOptions {
   tracer?: Tracer
   /** What may be done to a core before it runs: for tests that break one on purpose. */
   onBroker?: (core: Broker, node: BrokerNode) => void
-  onClient?: (core: Client<SimCall>) => void
+  onClient?: (core: Client<SimCall>, node: ClientNode) => void
   onWorker?: (core: WorkerCore) => void
   /** Called now and then with the virtual time. */
   onProgress?: (at: number) => void
@@ -323,7 +323,7 @@ export class Simulation {
       },
       () => this.#epochs.next32(),
     )
-    this.options.onClient?.(node.core)
+    this.options.onClient?.(node.core, node)
     cluster.clients[index] = node
   }
 

@@ -1,0 +1,24 @@
+import { describe, expect, test } from 'vitest'
+import { drawParameters } from '../../sim/draw.ts'
+import { run } from '../../sim/run.ts'
+import { MUTANTS } from './mutants.ts'
+
+/** Seeds within which every broken core must be found out. */
+const SEEDS = 1000
+
+describe('a core that is broken on purpose is found out', () => {
+  test.each(MUTANTS.map(({ what, make }) => [what, make] as const))('%s', (_what, make) => {
+    const { options, undo } = make()
+    let breach: string | null = null
+    try {
+      for (let seed = 1; seed <= SEEDS && breach === null; seed++) {
+        breach = run(seed, drawParameters(seed), options).breach?.promise ?? null
+      }
+    } finally {
+      undo?.()
+    }
+    expect(breach).not.toBeNull()
+    // Found by a promise that was not kept, not because the mutant itself fell over.
+    expect(breach).not.toBe('a core never throws')
+  })
+})

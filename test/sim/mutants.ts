@@ -1,0 +1,212 @@
+import type { Broker } from '../../broker/core/broker.ts'
+import { Task } from '../../broker/core/task.ts'
+import { Answered } from '../../broker/core/task-ledger.ts'
+import { Worker } from '../../broker/core/worker.ts'
+import { Kind, type Message, type Record } from '../../protocol/record.ts'
+import type { BrokerNode } from '../../sim/broker-node.ts'
+import type { ClientNode } from '../../sim/client-node.ts'
+import type { SimulationOptions } from '../../sim/simulation.ts'
+
+/** A core that is broken on purpose, on its instance or its prototype; the production code knows nothing of it. */
+export interface Mutant {
+  readonly what: string
+  /** @returns what a run is to be given, and how the harm is undone */
+  readonly make: () => { options: SimulationOptions; undo?: () => void }
+}
+
+function onBroker(change: (core: Broker, node: BrokerNode) => void): Mutant['make'] {
+  return () => ({ options: { onBroker: change } })
+}
+
+function onClient(change: (node: ClientNode) => void): Mutant['make'] {
+  return () => ({ options: { onClient: (_core, node) => change(node) } })
+}
+
+/** A getter of a class that says something else until it is undone. */
+function getter<T extends object>(
+  of: { prototype: T },
+  name: keyof T & string,
+  says: (self: T) => unknown,
+): Mutant['make'] {
+  return () => {
+    const was = Object.getOwnPropertyDescriptor(of.prototype, name)
+    Object.defineProperty(of.prototype, name, {
+      configurable: true,
+      get(this: T) {
+        return says(this)
+      },
+    })
+    return {
+      options: {},
+      undo: () => {
+        if (was !== undefined) Object.defineProperty(of.prototype, name, was)
+      },
+    }
+  }
+}
+
+function without(message: Message, unwanted: Record['kind']): Message {
+  return { ...message, records: message.records.filter(({ kind }) => kind !== unwanted) }
+}
+
+const WORD = 2 ** 32
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    what: 'an answer is matched by its index alone, whatever its nonce',
+    make: onBroker(({ scheduler }) => {
+      scheduler.assignments.find = (token) => {
+        const index = Math.floor(token / WORD)
+        for (const a of scheduler.assignments.all()) if (Math.floor(a.token / WORD) === index) return a
+        return null
+      }
+    }),
+  },
+  {
+    what: 'capacity is not decremented when a task is given out',
+    make: onBroker(({ scheduler }) => {
+      const { slotsChanged } = scheduler
+      scheduler.slotsChanged = (worker) => {
+        if (worker.free >= worker.countedFree) slotsChanged.call(scheduler, worker)
+      }
+    }),
+  },
+  { what: 'a busy worker counts as free', make: getter(Worker, 'free', (worker) => worker.slots) },
+  {
+    what: 'tasks are not taken back from a peer that is lost',
+    make: onBroker(({ scheduler }) => {
+      scheduler.abandon = () => false
+      const { takeBack } = scheduler
+      scheduler.takeBack = (assignment, why, now, worker) => {
+        if (why !== 'peerLost') takeBack.call(scheduler, assignment, why, now, worker)
+      }
+    }),
+  },
+  {
+    what: 'tasks are not taken back from a worker that died',
+    make: onBroker(({ scheduler }) => {
+      const { takeBack } = scheduler
+      scheduler.takeBack = (assignment, why, now, worker) => {
+        if (why !== 'workerLost') takeBack.call(scheduler, assignment, why, now, worker)
+      }
+    }),
+  },
+  {
+    what: 'a task that may not start twice is started again',
+    make: getter(Task, 'mayStartTwice', () => true),
+  },
+  {
+    what: 'a borrowed task waits in line, and is sent on',
+    make: onBroker(({ scheduler }) => {
+      scheduler.host = (task, now) => {
+        scheduler.guestTasks++
+        scheduler.submit(task, now)
+        return null
+      }
+    }),
+  },
+  {
+    what: 'one slot more is advertised than is free',
+    make: onBroker((_core, node) => {
+      const { publish } = node
+      node.publish = (state) => {
+        const services = state.services.map((service) => ({ ...service, free: service.free + 1 }))
+        publish.call(node, { ...state, services })
+      }
+    }),
+  },
+  {
+    what: 'inventories are not read',
+    make: onBroker(({ workers, peers }) => {
+      const fromWorker = workers.receive
+      workers.receive = (key, message, now) =>
+        fromWorker.call(workers, key, without(message, Kind.Inventory), now)
+      const fromPeer = peers.receive
+      peers.receive = (key, message, now) => fromPeer.call(peers, key, without(message, Kind.Inventory), now)
+    }),
+  },
+  {
+    what: 'what waits for the retry budget is never released',
+    make: onBroker(({ scheduler }) => {
+      scheduler.releaseDeferred = () => Number.POSITIVE_INFINITY
+    }),
+  },
+  {
+    what: 'a task that is sent again while it runs is taken for another',
+    make: onBroker(({ scheduler }) => {
+      const { find } = scheduler.ledger
+      scheduler.ledger.find = (id) => {
+        const found = find.call(scheduler.ledger, id)
+        return found instanceof Answered ? found : undefined
+      }
+    }),
+  },
+  {
+    what: 'a worker that comes free is given nothing',
+    make: onBroker(({ scheduler }) => {
+      scheduler.pumpWorker = () => {}
+    }),
+  },
+  {
+    what: 'a silent worker is never given up',
+    make: onBroker(({ workers }) => {
+      workers.check = () => {}
+      workers.lose = () => {}
+    }),
+  },
+  {
+    what: 'a silent peer is never given up',
+    make: onBroker(({ peers }) => {
+      peers.check = () => {}
+    }),
+  },
+  {
+    what: 'a client sends a task again under another id',
+    make: onClient((node) => {
+      const { send } = node
+      node.send = (connection, record) => {
+        const again = record.kind === Kind.Request && record.attempt > 1
+        send.call(
+          node,
+          connection,
+          again ? { ...record, id: `${record.id}-${record.attempt}`, attempt: 1 } : record,
+        )
+      }
+    }),
+  },
+  {
+    what: 'a restarted broker takes what was meant for its former life',
+    make: onBroker(({ clients }) => {
+      const { receive } = clients
+      clients.receive = (key, message, now) => receive.call(clients, key, { ...message, to: 0 }, now)
+    }),
+  },
+  {
+    what: 'an answer goes to whoever asked last',
+    make: onBroker(({ scheduler }) => {
+      let last: Task | null = null
+      const { submit, reply } = scheduler
+      scheduler.submit = (task, now) => {
+        submit.call(scheduler, task, now)
+        last = task
+      }
+      scheduler.reply = (assignment, answer, now) => {
+        const { task } = assignment
+        if (task !== null && last !== null && last !== task && task.guest === null && !last.settled) {
+          task.token = last.token
+        }
+        return reply.call(scheduler, assignment, answer, now)
+      }
+    }),
+  },
+  {
+    what: 'a piece of a stream is passed on twice',
+    make: onBroker((_core, node) => {
+      const { send } = node
+      node.send = (link, record) => {
+        send.call(node, link, record)
+        if (record.kind === Kind.Partial && record.index === 1) send.call(node, link, { ...record, index: 2 })
+      }
+    }),
+  },
+]
