@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
 import { extname, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import type { RunReport } from './load/orders.ts'
 import { type RunOrder, writeOrder } from './load/orders.ts'
 
@@ -31,7 +31,9 @@ export class Child {
 
   constructor(label: string, command: string, args: readonly string[], leash = false) {
     this.label = label
-    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe', ...(leash ? (['ipc'] as const) : [])] })
+    const child = spawn(command, args, {
+      stdio: ['pipe', 'pipe', 'pipe', ...(leash ? (['ipc'] as const) : [])],
+    })
     this.#child = child
     this.pid = child.pid ?? -1
     running.add(child)
@@ -72,7 +74,8 @@ export class Child {
   /** @throws when it ends, or says nothing for too long */
   async ready(): Promise<ReadyLine> {
     const line = await this.#hear(READY_TIMEOUT_MS)
-    if (line.type !== 'ready' || 'tasks' in line) throw new Error(`${this.label} said something else than ready`)
+    if (line.type !== 'ready' || 'tasks' in line)
+      throw new Error(`${this.label} said something else than ready`)
     return line
   }
 

@@ -1,7 +1,7 @@
 /** Whole systems under test: brokers, workers and a client, each in processes of its own. */
 
-import { createConnection } from 'node:net'
 import { writeFileSync } from 'node:fs'
+import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { type Addresses, freeAddresses, statusSchema } from '../cli/demo/cluster.ts'
 import { freePorts } from '../cli/demo/free-port.ts'
@@ -43,6 +43,8 @@ export interface System {
   readonly brokers: readonly Child[]
   readonly client: Child
   readonly others: readonly Child[]
+  /** Where workers sign in at the first broker; '' where there is no such place. */
+  readonly localbe: string
 }
 
 export interface Surroundings {
@@ -129,7 +131,7 @@ async function startBrokered(
   }
   const client = keep(startClient(spec.client, hot?.localfe ?? '', surroundings))
   await client.ready()
-  return { brokers, client, others }
+  return { brokers, client, others, localbe: hot?.localbe ?? '' }
 }
 
 function spillwayBroker(name: string, own: Addresses, all: readonly Addresses[], program: string): Child {
@@ -149,7 +151,12 @@ function startWorkers(spec: WorkerSpec, localbe: string, { toolchain }: Surround
   switch (spec.kind) {
     case 'native':
       return [
-        Child.ofModule('worker hosts', 'load/native-workers', [localbe, spec.hosts, spec.slots, spec.workMs ?? 0]),
+        Child.ofModule('worker hosts', 'load/native-workers', [
+          localbe,
+          spec.hosts,
+          spec.slots,
+          spec.workMs ?? 0,
+        ]),
       ]
     case 'library':
       return Array.from({ length: spec.processes }, (_, n) =>
@@ -212,7 +219,7 @@ async function startDirect(
   const { port = 0 } = await echo.ready()
   const client = keep(startClient(spec.client, `tcp://127.0.0.1:${port}`, surroundings))
   await client.ready()
-  return { brokers: [], client, others: [echo] }
+  return { brokers: [], client, others: [echo], localbe: '' }
 }
 
 async function startNats(
@@ -252,7 +259,7 @@ async function startNats(
   await Promise.all(others.map((child) => child.ready()))
   const client = keep(Child.ofModule('NATS client', 'load/nats-client', [address(0)]))
   await client.ready()
-  return { brokers, client, others }
+  return { brokers, client, others, localbe: '' }
 }
 
 /** Waits until somebody listens there. */

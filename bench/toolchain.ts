@@ -37,7 +37,9 @@ export function findToolchain(root: string): Toolchain {
     notes.push('no C compiler: stock load comes from Node and may be the bottleneck; no C load balancer')
   }
   const isLinux = process.platform === 'linux'
-  const zmtpLoad = isLinux ? compile('zmtp-load', [], 'stock load comes from Node and may be the bottleneck') : null
+  const zmtpLoad = isLinux
+    ? compile('zmtp-load', [], 'stock load comes from Node and may be the bottleneck')
+    : null
   const loadBalancer = compile('load-balancer', ['-lzmq'], 'no C load balancer (install libzmq3-dev)')
   const natsServer = onPath('nats-server')
   if (natsServer === null) notes.push('no nats-server: nothing to compare with (apt-get install nats-server)')

@@ -6,7 +6,13 @@ import { Dealer } from 'zeromq'
 import { Load } from '../../cli/bench/load.ts'
 import { Kind, Role, VERSION_MAJOR } from '../../protocol/record.ts'
 import { drain } from './drain.ts'
-import { encodeRecords, PackedMessage, type RecordReader, readPacked, requestTemplate } from './native-wire.ts'
+import {
+  encodeRecords,
+  PackedMessage,
+  type RecordReader,
+  readPacked,
+  requestTemplate,
+} from './native-wire.ts'
 import { obey, pairsOf, type RunOrder, say } from './orders.ts'
 import { BODY_MIN, isMarked, makeBody, mark } from './task-body.ts'
 
@@ -36,7 +42,8 @@ const reader: RecordReader = {
   },
   reply: (slot, expected, ok, body, start, end) => {
     if (!ok) load?.failed(slot, expected)
-    else if (!isMarked(body, start, end, size, slot, expected) || !load?.answered(slot, expected, now)) wrong++
+    else if (!isMarked(body, start, end, size, slot, expected) || !load?.answered(slot, expected, now))
+      wrong++
   },
   other: (kind) => {
     if (kind === Kind.Hello && load === undefined) say({ type: 'ready' })

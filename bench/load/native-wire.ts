@@ -103,11 +103,7 @@ export class PackedMessage {
 }
 
 const ID_SIZE = 21
-const HEADER = encodeRecords(1, 0, [])[0] ?? EMPTY_FRAME()
-
-function EMPTY_FRAME(): Buffer {
-  throw new Error('a message has a packed frame')
-}
+const HEADER = Buffer.concat(encodeRecords(1, 0, []))
 
 /** Tasks as a client sends them. @param idPrefix 13 characters that no other process has */
 export function requestTemplate(idPrefix: string, timeLeftMs: number): RecordTemplate {

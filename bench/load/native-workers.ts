@@ -122,7 +122,8 @@ class Host implements RecordReader {
     this.#working.splice(0, done)
     this.#flush()
     const next = this.#working[0]
-    this.#timer = next === undefined ? undefined : setTimeout(() => this.#finishDue(), Math.ceil(next.until - now))
+    this.#timer =
+      next === undefined ? undefined : setTimeout(() => this.#finishDue(), Math.ceil(next.until - now))
   }
 
   reply(): void {

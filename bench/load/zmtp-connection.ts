@@ -43,7 +43,11 @@ export class ZmtpConnection {
     const value = Buffer.from(type, 'latin1')
     this.#socket.write(
       frame(
-        Buffer.concat([Buffer.from('\x05READY\x0bSocket-Type\0\0\0', 'latin1'), Buffer.of(value.length), value]),
+        Buffer.concat([
+          Buffer.from('\x05READY\x0bSocket-Type\0\0\0', 'latin1'),
+          Buffer.of(value.length),
+          value,
+        ]),
         COMMAND,
       ),
     )

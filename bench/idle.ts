@@ -1,0 +1,64 @@
+import { Child } from './child.ts'
+import { type Surroundings, type SystemSpec, startSystem, stopSystem } from './system.ts'
+import { memoryOf, processTime, usageIsKnown } from './usage.ts'
+
+export interface IdleResult {
+  readonly clients: number
+  readonly workers: number
+  /** Processors the broker kept busy with nobody asking for anything. */
+  readonly cores: number
+  /** Octets resident, then and at its highest. */
+  readonly memory: number
+  readonly peakMemory: number
+  /** Why there is nothing; '' when there is. */
+  readonly invalid: string
+}
+
+const CLIENTS = 10_000
+const WORKERS = 1000
+/** For connections, garbage and compilers to come to rest. */
+const REST_MS = 3000
+
+/** What a broker costs that has thousands of connections and nothing to do. Every client has had a task done before. */
+export async function measureIdle(surroundings: Surroundings, measureMs: number): Promise<IdleResult> {
+  const nothing = { clients: CLIENTS, workers: WORKERS, cores: 0, memory: 0, peakMemory: 0 }
+  if (!usageIsKnown) return { ...nothing, invalid: 'processes’ times are read from /proc, on Linux only' }
+  const spec: SystemSpec = {
+    broker: 'spillway',
+    client: { kind: 'stock', connections: CLIENTS, socket: 'req' },
+    workers: { kind: 'native', hosts: 4, slots: 64 },
+  }
+  try {
+    const system = await startSystem(spec, surroundings)
+    try {
+      const [broker] = system.brokers
+      if (broker === undefined) throw new Error('there is no broker')
+      const workers = Child.ofModule('idle workers', 'load/idle-workers', [system.localbe, WORKERS])
+      try {
+        await workers.ready()
+        await system.client.run(
+          { outstanding: CLIENTS, size: 64, rate: 0, warmupMs: 0, measureMs: 1 },
+          () => {},
+        )
+        await new Promise((resolve) => setTimeout(resolve, REST_MS))
+        const before = processTime(broker.pid)
+        const from = performance.now()
+        await new Promise((resolve) => setTimeout(resolve, measureMs))
+        const after = processTime(broker.pid)
+        const elapsed = (performance.now() - from) * 1000
+        workers.expectAlive()
+        system.client.expectAlive()
+        broker.expectAlive()
+        const { rss, peak } = memoryOf(broker.pid)
+        const used = after.main + after.others - before.main - before.others
+        return { ...nothing, cores: used / elapsed, memory: rss, peakMemory: peak, invalid: '' }
+      } finally {
+        await workers.kill()
+      }
+    } finally {
+      await stopSystem(system)
+    }
+  } catch (error) {
+    return { ...nothing, invalid: error instanceof Error ? error.message : String(error) }
+  }
+}

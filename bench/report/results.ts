@@ -1,0 +1,89 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { ComparisonResult } from '../comparison.ts'
+import type { Verdict } from '../goals.ts'
+import type { IdleResult } from '../idle.ts'
+import { type Machine, machineLine } from '../machine.ts'
+import { spreadOf } from '../spread.ts'
+import { type Bar, barPlot, type Curve, curvePlot } from './plot.ts'
+import { asMarkdown, goalRows, runRows } from './tables.ts'
+
+/** All that a run of the benchmark came to. */
+export interface Results {
+  readonly takenAt: string
+  readonly commit: string
+  readonly mode: string
+  readonly machine: Machine
+  readonly notes: readonly string[]
+  readonly goals: readonly Verdict[]
+  readonly comparisons: readonly ComparisonResult[]
+  readonly idle: IdleResult | null
+}
+
+/** Writes `results.json`, `results.md` and the plots. @returns their paths */
+export function writeResults(folder: string, results: Results): string[] {
+  mkdirSync(folder, { recursive: true })
+  const paths: string[] = []
+  const write = (name: string, content: string): void => {
+    const path = join(folder, name)
+    writeFileSync(path, content)
+    paths.push(path)
+  }
+  write('results.json', `${JSON.stringify(results, null, 1)}\n`)
+  write('results.md', markdownOf(results))
+  const bars = throughputBars(results.comparisons)
+  if (bars.length > 0)
+    write('throughput.svg', barPlot('Tasks a second, 1,000 outstanding, 64 B', 'tasks/s', bars))
+  const sweeps = [
+    ['sweep-outstanding', 'Tasks a second by tasks outstanding, 64 B', 'outstanding'],
+    ['sweep-size', 'Tasks a second by size of body, 100 outstanding', 'octets of body'],
+    ['sweep-slots', 'Tasks a second by worker slots, 1,000 outstanding, 64 B', 'slots'],
+  ] as const
+  for (const [id, title, unit] of sweeps) {
+    const curves = curvesOf(results.comparisons.find((comparison) => comparison.id === id))
+    if (curves.length > 0) write(`${id}.svg`, curvePlot(title, unit, 'tasks/s', curves))
+  }
+  return paths
+}
+
+function markdownOf({ takenAt, commit, mode, machine, notes, goals, comparisons }: Results): string {
+  const parts = [
+    `${takenAt}, commit ${commit}, ${mode}. ${machineLine(machine)}.`,
+    ...notes.map((note) => `> ${note}`),
+    asMarkdown(goalRows(goals)),
+  ]
+  for (const comparison of comparisons) {
+    parts.push(`### ${comparison.title}`, asMarkdown(runRows(comparison)))
+  }
+  return `${parts.join('\n\n')}\n`
+}
+
+function throughputBars(comparisons: readonly ComparisonResult[]): Bar[] {
+  const series = {
+    throughput: 'load from outside Node’s libraries',
+    'nats-throughput': 'Node at both ends, local',
+    'nats-across': 'Node at both ends, two clusters',
+  }
+  return Object.entries(series).flatMap(([id, name]) =>
+    (comparisons.find((comparison) => comparison.id === id)?.contenders ?? [])
+      .filter(({ runs }) => runs.length > 0)
+      .map(({ label, runs }) => ({
+        label,
+        series: name,
+        value: spreadOf(runs.map(({ tasksPerSecond }) => tasksPerSecond)),
+      })),
+  )
+}
+
+/** Contenders of a sweep are called by their system and their place on the x axis. */
+function curvesOf(sweep: ComparisonResult | undefined): Curve[] {
+  const curves = new Map<string, { x: number; y: number }[]>()
+  for (const { id, runs } of sweep?.contenders ?? []) {
+    const [name = '', x = ''] = id.split('-')
+    if (runs.length === 0) continue
+    const points = curves.get(name) ?? []
+    points.push({ x: Number(x), y: spreadOf(runs.map(({ tasksPerSecond }) => tasksPerSecond)).median })
+    curves.set(name, points)
+  }
+  return [...curves].map(([name, points]) => ({ name, points }))
+}
