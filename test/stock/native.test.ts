@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { Client } from '../../client/main.ts'
-import { plainWorker } from '../plain-worker.ts'
+import { Worker } from '../../worker/main.ts'
 import { eventually, openBroker, openFederation, type TestBroker } from '../reactor-rig.ts'
 import { LazyPirates, paranoidPirates, reqWorkers } from './program.ts'
 
@@ -8,6 +8,12 @@ function client(broker: TestBroker): Client {
   const client = new Client({ connect: broker.localfe, timeoutMs: 10_000 })
   onTestFinished(() => client.close())
   return client
+}
+
+function echoWorker(broker: TestBroker): Worker {
+  const worker = new Worker({ connect: broker.localbe, slots: 2, handler: (task) => task.body })
+  onTestFinished(() => worker.stop())
+  return worker
 }
 
 /** Two clusters, of which only the second has workers. */
@@ -23,7 +29,7 @@ for (const correlate of [false, true]) {
   describe(`a stock client ${correlate ? 'with' : 'without'} correlate has its tasks done`, () => {
     test('by a native worker in its own cluster', async () => {
       const west = await openBroker()
-      plainWorker(west.localbe, { slots: 2 })
+      echoWorker(west)
       const pirates = new LazyPirates(west.localfe, { clients: 4, requests: 25, correlate })
       expect(await pirates.totals()).toEqual(ALL_RIGHT)
       west.expectNoTaskLeft()
@@ -31,10 +37,10 @@ for (const correlate of [false, true]) {
 
     test('by a native worker in another cluster', async () => {
       const { west, east } = await clusters()
-      const worker = plainWorker(east.localbe, { slots: 2 })
+      const worker = echoWorker(east)
       const pirates = new LazyPirates(west.localfe, { clients: 4, requests: 25, correlate })
       expect(await pirates.totals()).toEqual(ALL_RIGHT)
-      expect(worker.taken).toBe(100)
+      expect(worker.stats.succeeded).toBe(100)
       expect(west.core.counters.tasksCompletedByPeers).toBe(100)
       west.expectNoTaskLeft()
       east.expectNoTaskLeft()
