@@ -1,0 +1,58 @@
+import { parseHttpAddress } from '../broker/endpoint.ts'
+import { type BrokerStatus, brokerStatusSchema } from '../broker/status.ts'
+
+export const HTTP_DEFAULT = '127.0.0.1:9464'
+const TIMEOUT_MS = 3000
+
+/** A broker's admin HTTP could not be asked. */
+export class AdminError extends Error {
+  override readonly name = 'AdminError'
+  /** False: somebody answered, but not as a broker does. */
+  readonly unreachable: boolean
+
+  constructor(message: string, unreachable: boolean, cause?: unknown) {
+    super(message, { cause })
+    this.unreachable = unreachable
+  }
+}
+
+/** @returns the URL that is meant by `host:port`, a port, or a URL; null when it is none */
+export function adminUrl(http: string): URL | null {
+  const text = /^https?:\/\//.test(http) ? http : `http://${withHost(http)}`
+  return URL.canParse(text) ? new URL(text) : null
+}
+
+function withHost(http: string): string {
+  return /^\d+$/.test(http) && parseHttpAddress(http) !== null ? `127.0.0.1:${http}` : http
+}
+
+/** @throws AdminError that says what to do */
+export async function fetchStatus(url: URL): Promise<BrokerStatus> {
+  let text: string
+  try {
+    const response = await fetch(new URL('/status', url), { signal: AbortSignal.timeout(TIMEOUT_MS) })
+    text = await response.text()
+  } catch (error) {
+    throw new AdminError(
+      `no broker's admin HTTP at ${url.host} (${reasonOf(error)}): is the broker up, with --http ${url.host}?`,
+      true,
+      error,
+    )
+  }
+  try {
+    return brokerStatusSchema.parse(JSON.parse(text))
+  } catch (error) {
+    throw new AdminError(
+      `${url.host} answers, but not as this version's broker does: give the address after a broker's --http`,
+      false,
+      error,
+    )
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error.name === 'TimeoutError') return `no answer within ${TIMEOUT_MS} ms`
+  const { cause } = error
+  return cause instanceof Error && 'code' in cause ? String(cause.code) : error.message
+}
