@@ -106,9 +106,7 @@ export class BrokerProcess {
  * Addresses nobody listens at, which a broker can be started at again and again. Below the ports that the system hands
  * out by itself: one of those may be somebody's while the broker is down.
  */
-export async function freeAddresses(): Promise<
-  Required<Pick<BrokerSettings, 'localfe' | 'localbe' | 'cloudfe' | 'statebe'>>
-> {
+export async function freeAddresses(): Promise<BrokerReport['endpoints']> {
   const [localfe, localbe, cloudfe, statebe] = [
     await freeAddress(),
     await freeAddress(),
