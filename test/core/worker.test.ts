@@ -221,6 +221,21 @@ describe('signing in', () => {
     expect(s.closed).toEqual([])
   })
 
+  test('is repeated with the next heartbeat when the broker speaks but has not answered it', () => {
+    const s = new Scene().signIn()
+    s.pass(1500)
+    s.hear({ kind: Kind.Disconnect, reason: 'who are you?' })
+    s.took()
+    s.pass(100)
+    s.hear(beat(0))
+    s.took()
+    s.pass(1000)
+    expect(kinds(s.took())).toEqual([Kind.Hello, Kind.Ready])
+    s.signIn()
+    s.pass(1000)
+    expect(kinds(s.took())).toEqual([Kind.Heartbeat])
+  })
+
   test('again and again with a broker that throws it out each time is done with pauses', () => {
     const s = new Scene().signIn()
     s.pass(10)

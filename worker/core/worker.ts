@@ -475,6 +475,11 @@ export class Worker<A extends Assignment> implements Machine {
     } else if (this.#heardAt + this.#patienceMs <= now) this.#silent(now)
     else if (this.#beatAt <= now) {
       this.#beatAt = now + this.#config.heartbeatIntervalMs
+      if (!this.#signedIn && this.#heardAt > this.#signedInAt) {
+        // The broker is there, and knows us from before, but our sign-in was lost.
+        this.#signIn(now)
+        return
+      }
       if (this.#offered !== this.#offerable) this.#offer()
       this.#beat()
     }

@@ -48,6 +48,8 @@ export class BrokerSocket {
   /** Never dropped: answers are in it. Bounded by our slots, and by the credit of streams. */
   #unsent: Buffer[][] = []
   #writing = false
+  /** Closes when the last has been handed over, or when this goes off. */
+  #leaving: NodeJS.Timeout | undefined
   #closed = false
 
   constructor(options: SocketOptions, owner: SocketOwner) {
@@ -102,7 +104,17 @@ export class BrokerSocket {
     if (farewell) {
       this.flush()
       this.#dealer.linger = FAREWELL_LINGER_MS
+      if (this.#writing) {
+        this.#leaving = setTimeout(() => this.#shut(), FAREWELL_LINGER_MS)
+        return
+      }
     }
+    this.#shut()
+  }
+
+  #shut(): void {
+    clearTimeout(this.#leaving)
+    if (this.#closed) return
     this.#closed = true
     this.#begun = false
     this.#unsent = []
@@ -123,6 +135,7 @@ export class BrokerSocket {
       }
     } finally {
       this.#writing = false
+      if (this.#leaving !== undefined) this.#shut()
     }
   }
 

@@ -43,6 +43,9 @@ export class WorkerLoop implements WorkerPort<Run>, SocketOwner, RunOwner {
   #closedReceived = 0
   /** Came in with the message at hand; started when the core has finished with it. */
   #toStart: Run[] = []
+  /** Messages are being read: what comes of them leaves when all have been. */
+  #reading = false
+  #flushedAt = 0
   #flushScheduled = false
   #timer: NodeJS.Timeout | undefined
   #timerAt = Number.POSITIVE_INFINITY
@@ -159,16 +162,20 @@ export class WorkerLoop implements WorkerPort<Run>, SocketOwner, RunOwner {
   // What the socket brings.
 
   message(message: Message): void {
-    this.core.receive(message, performance.now())
+    const arrivedAt = performance.now()
+    if (!this.#reading) {
+      this.#reading = true
+      this.#flushedAt = arrivedAt
+    }
+    this.core.receive(message, arrivedAt)
     if (this.#toStart.length === 0) return
     const runs = this.#toStart
     this.#toStart = []
-    let flushedAt = performance.now()
     for (const run of runs) {
       runHandler(this.#handler, run)
       const now = performance.now()
-      if (now - flushedAt < TURN_MAX_MS) continue
-      flushedAt = now
+      if (now - this.#flushedAt < TURN_MAX_MS) continue
+      this.#flushedAt = now
       this.#socket?.flush()
     }
   }
@@ -188,6 +195,7 @@ export class WorkerLoop implements WorkerPort<Run>, SocketOwner, RunOwner {
 
   /** A turn is over: what it brought forth leaves, and the timer is set to what comes next. */
   drained(): void {
+    this.#reading = false
     this.#socket?.flush()
     if (this.core.stopped) return
     const next = this.core.nextTimeout()
@@ -203,7 +211,7 @@ export class WorkerLoop implements WorkerPort<Run>, SocketOwner, RunOwner {
   }
 
   #scheduleFlush(): void {
-    if (this.#flushScheduled || this.core.stopped) return
+    if (this.#flushScheduled || this.#reading || this.core.stopped) return
     this.#flushScheduled = true
     // The only task's answer leaves at the end of this tick; with more about, those that end together travel together.
     if (this.core.running === 0) queueMicrotask(this.#flush)
