@@ -105,7 +105,7 @@ export interface Request {
   readonly token: Token
   /** Random id (nanoid), the same over all retries and attempts. */
   readonly id: string
-  /** 1 at the first start; from a client: how many times it has sent the task. */
+  /** 1 at the first start; from a client: how many times it has sent the task since it was last turned away. */
   readonly attempt: number
   /** Time left until nobody wants the answer, milliseconds: a budget, since clocks differ. */
   readonly timeLeftMs: number
