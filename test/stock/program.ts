@@ -127,7 +127,7 @@ export function reqWorkers(
   ])
 }
 
-/** Paranoid Pirate workers; times in seconds, the guide's unless the test is about them. */
+/** Paranoid Pirate workers; times in seconds. They beat as often as brokers under test expect it. */
 export function paranoidPirates(
   connect: string,
   options: {
@@ -139,7 +139,7 @@ export function paranoidPirates(
     readonly talk?: boolean
   } = {},
 ): Program {
-  const { workers = 1, intervalS = 1, backoffS = 1, workS = 0, prefix = '', talk = false } = options
+  const { workers = 1, intervalS = 0.2, backoffS = 1, workS = 0, prefix = '', talk = false } = options
   return new Program('paranoid_pirate_worker.py', [
     '--connect',
     connect,
