@@ -216,6 +216,16 @@ describe.each(overlays)('$directory', ({ objects }) => {
     }
   })
 
+  test('a variable that refers to another comes after it', () => {
+    for (const { container } of workloads) {
+      const before: string[] = []
+      for (const { name, value } of container.env ?? []) {
+        for (const [, other] of value?.matchAll(/\$\((\w+)\)/g) ?? []) expect(before, name).toContain(other)
+        before.push(name)
+      }
+    }
+  })
+
   test('no budget covers the single broker, and every worker has one that lets nodes drain', () => {
     const budgets = all(objects, PodDisruptionBudget.is)
     for (const { name, namespace, labels } of workloads) {
