@@ -66,7 +66,7 @@ export class Broker implements Machine {
   readonly #due: Timed[] = []
   #stateSeq = 0
   #servicesPublished = 0
-  #publishedAt = Number.NEGATIVE_INFINITY
+  #publishedAt: number
   /** Last call of `timeout`: at least every state or heartbeat interval, unless we stood still. */
   #ranAt: number
   #workersBeatAt: number
@@ -100,8 +100,9 @@ export class Broker implements Machine {
     this.clients = new Clients(context)
     this.workers = new Workers(context)
     this.peers = new Peers(context)
-    this.guests = new Guests(context, (hello, at) => this.peers.met(hello, at))
+    this.guests = new Guests(context, this.peers)
     this.#ranAt = now
+    this.#publishedAt = now - config.stateIntervalMs
     this.#workersBeatAt = now + config.workerHeartbeatIntervalMs
     this.#peersBeatAt = now + config.stateIntervalMs
   }

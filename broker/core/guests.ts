@@ -13,24 +13,28 @@ import {
 import type { Context } from './context.ts'
 import { Guest } from './guest.ts'
 import { Link } from './link.ts'
+import type { Peers } from './peers.ts'
 import { Task } from './task.ts'
 
 /** cloudfe: peers that send us their tasks. What comes from a peer runs here at once or goes back; it is never sent on. */
 export class Guests {
   readonly byName = new Map<string, Guest>()
   readonly #context: Context
-  /** Somebody we may not know yet says hello and gives its address. */
-  readonly #met: (hello: Hello, now: number) => void
+  readonly #peers: Peers
 
-  constructor(context: Context, met: (hello: Hello, now: number) => void) {
+  constructor(context: Context, peers: Peers) {
     this.#context = context
-    this.#met = met
+    this.#peers = peers
   }
 
   /** @param key the peer's name: brokers connect to each other under their names */
   receive(key: string, message: Message, now: number): void {
     const { config, counters, epoch, port } = this.#context
     let guest = this.byName.get(key)
+    if (this.#peers.isRemoved(key)) {
+      this.#turnOut(guest, key, message)
+      return
+    }
     if (message.to !== epoch && !(message.to === 0 && message.records[0]?.kind === Kind.Hello)) {
       // Meant for an earlier life of this broker, or said before hello: our HELLO sets the sender right.
       counters.drop(message.to === 0 ? 'no_hello' : 'stale_epoch')
@@ -111,8 +115,21 @@ export class Guests {
       return false
     }
     port.send(guest.link, this.#context.hello('peer'))
-    this.#met(hello, now)
+    this.#peers.met(hello, now)
     return true
+  }
+
+  /** The operator removed it as a peer: it is none in the other direction either. */
+  #turnOut(guest: Guest | undefined, key: string, message: Message): void {
+    if (guest !== undefined) this.lose(guest)
+    if (message.records[0]?.kind === Kind.Refuse) return
+    const link = new Link('cloudfe', key)
+    link.epoch = message.from
+    this.#context.port.send(link, {
+      kind: Kind.Refuse,
+      reason: 'removed',
+      message: `${this.#context.config.name} was told by its operator to have nothing to do with ${key}; add it there as a peer again`,
+    })
   }
 
   #greet(link: Link, from: number): void {

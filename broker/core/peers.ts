@@ -31,6 +31,8 @@ export class Peers {
   readonly #aliases = new Set<string>()
   /** Names and addresses that the operator removed: neither gossip nor a greeting brings them back. */
   readonly #removed = new Set<string>()
+  /** Addresses that the configuration names, as last read. */
+  #inConfiguration: ReadonlySet<string> = new Set()
   #connections = 0
   /** Who is up has changed: our peers ought to know. */
   #newsToTell = false
@@ -105,15 +107,23 @@ export class Peers {
     return true
   }
 
-  /** The configured peers are now exactly these; those met otherwise stay. */
+  /** The configuration names exactly these now; peers added by other means, or met, stay. */
   setConfigured(addresses: readonly string[], now: number): void {
     const wanted = new Set(addresses)
-    for (const peer of [...this.byAddress.values()]) {
-      if (!peer.configured) continue
-      for (const address of peer.configuredAs) if (!wanted.has(address)) peer.configuredAs.delete(address)
+    for (const address of this.#inConfiguration) {
+      if (wanted.has(address)) continue
+      const peer = this.byAddress.get(address) ?? this.#configuredAs(address)
+      if (peer === undefined) continue
+      peer.configuredAs.delete(address)
       if (!peer.configured) this.remove(peer.address, now)
     }
+    this.#inConfiguration = wanted
     for (const address of wanted) this.add(address, 'configured', now)
+  }
+
+  /** The operator wants nothing to do with the broker of that name. */
+  isRemoved(name: string): boolean {
+    return this.#removed.has(name)
   }
 
   /** Somebody said hello on cloudfe: what it knows and where it is. */
@@ -377,7 +387,7 @@ export class Peers {
     this.#newsToTell = false
     for (const peer of [...this.byAddress.values()]) {
       if (peer.phase === 'up') {
-        if (news || !peer.knowsUs) port.send(peer.link, this.#context.hello('peer'))
+        if (news || !peer.knowsUs || peer.hellos > 0) port.send(peer.link, this.#context.hello('peer'))
         port.send(peer.link, { kind: Kind.Heartbeat, ask: true, sent: peer.sent })
         if (peer.beatSentAt === 0) peer.beatSentAt = now
         continue
@@ -426,7 +436,8 @@ export class Peers {
     if (state.epoch !== peer.link.epoch) {
       // It has restarted, or this is its last word from before: HELLO tells which.
       counters.drop('state_epoch')
-      this.#greet(peer)
+      // Once: its states come by the hundred, and the heartbeats repeat a greeting that has gone unanswered.
+      if (peer.hellos === 0) this.#greet(peer)
       return
     }
     if (state.seq <= peer.stateSeq) {

@@ -380,6 +380,8 @@ export class Scheduler {
     if (!assignment.open || task === null || task.current !== assignment || task.guest !== null) return false
     // A silent worker may only be slow: a task that must not start twice stays with it to the end of its time.
     if (why === 'silent' && !task.mayStartTwice) return false
+    // Nor is it given to everybody: as many starts as may fail, and no more.
+    if (why === 'silent' && (task.abandoned?.length ?? 0) >= this.#config.attemptsMax - 1) return false
     task.current = null
     this.#running--
     task.abandoned ??= []
@@ -437,7 +439,8 @@ export class Scheduler {
       this.fail(task, streamBroken(why), now)
       return
     }
-    if (why === 'workerLost' || why === 'silent') {
+    // Silence proves a death only where the operator has said how long a task may take; else the task may just be long.
+    if (why === 'workerLost' || (why === 'silent' && this.#config.silentAttemptMs > 0)) {
       task.deaths ??= []
       task.deaths.push(worker)
       if (task.deaths.length >= this.#config.attemptsMax) {

@@ -183,3 +183,41 @@ describe('brokers that have lost sight of each other', () => {
     expect(east.got(Kind.Hello)).toHaveLength(before + 1)
   })
 })
+
+describe('a slow task at stock workers', () => {
+  test('is not poison: as many get it as may fail, and the first to answer wins', () => {
+    const rig = new Rig({ stockTaskTimeMs: 64_000 })
+    const workers = ['w1', 'w2', 'w3', 'w4'].map((key) => rig.stockWorker(key, 'req').ready())
+    const client = rig.stockClient('c1')
+    client.request('slow')
+    rig.advance(60_000)
+    expect(workers.map(({ started }) => started.length)).toEqual([1, 1, 1, 0])
+    expect(client.replies).toHaveLength(0)
+    workers[0]?.done()
+    expect(client.replies.map(({ code }) => code)).toEqual([''])
+  })
+})
+
+describe('the operator', () => {
+  test('removes a peer in both directions: it is refused as a guest, until it is added again', () => {
+    const rig = new Rig()
+    rig.worker('w1').ready()
+    const peer = rig.peer('east').up(0)
+    const guest = rig.guest('east').hello()
+    rig.broker.removePeer('east', rig.now)
+    guest.request({ id: 'task' })
+    expect(guest.got(Kind.Refuse).map(({ reason }) => reason)).toEqual(['removed'])
+    expect(rig.broker.scheduler.guestTasks).toBe(0)
+    peer.up(0)
+    guest.hello().request({ id: 'again' })
+    expect(rig.broker.scheduler.guestTasks).toBe(1)
+  })
+
+  test('adds a peer that a reading of the configuration does not take away', () => {
+    const rig = new Rig()
+    rig.broker.setPeers(['tcp://east'], rig.now)
+    rig.broker.addPeer('tcp://north', rig.now)
+    rig.broker.setPeers([], rig.now)
+    expect([...rig.broker.peers.byAddress.keys()]).toEqual(['tcp://north'])
+  })
+})
