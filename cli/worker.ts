@@ -3,12 +3,14 @@ import { Command, Option } from 'commander'
 import type { Logger } from 'pino'
 import type { WorkerCommandConfig } from '../worker/config.ts'
 import { ConfigError, Worker } from '../worker/main.ts'
+import { Exit } from './exit-status.ts'
 import { scalar } from './request-config.ts'
 import { type Ending, Supervisor, spawnSelf } from './supervisor.ts'
 import { resolveWorkerConfig } from './worker-config.ts'
 import { stderrLog } from './worker-log.ts'
 
-const Exit = { Ok: 0, Failed: 1, Usage: 2, Config: 78, Signal: 128 } as const
+/** A status above this is that of a signal. */
+const SIGNAL_STATUS = 128
 
 /** Set for a worker that is supervised, so that it does not become a supervisor itself. */
 const SUPERVISED = 'SPILLWAY_SUPERVISED'
@@ -177,7 +179,7 @@ async function work(
     process.off('disconnect', onOrphaned)
     if (process.connected) process.disconnect()
   }
-  return forced === undefined ? Exit.Ok : Exit.Signal + constants.signals[forced]
+  return forced === undefined ? Exit.Ok : SIGNAL_STATUS + constants.signals[forced]
 }
 
 async function supervise(log: Logger): Promise<number> {
@@ -192,5 +194,5 @@ async function supervise(log: Logger): Promise<number> {
   const how: Ending = await supervisor.run()
   process.off('SIGTERM', onSignal)
   process.off('SIGINT', onSignal)
-  return typeof how === 'number' ? how : Exit.Signal + constants.signals[how]
+  return typeof how === 'number' ? how : SIGNAL_STATUS + constants.signals[how]
 }
