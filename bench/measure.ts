@@ -48,7 +48,10 @@ export async function measure(system: System, order: RunOrder): Promise<Measurem
   if (before === undefined || after === undefined) throw new InvalidRun('the window never opened')
   const { tasks, seconds, wrong, lost, failed = 0 } = report
   if (wrong > 0 || lost > 0 || failed > 0) {
-    throw new InvalidRun(`${wrong} wrong answers, ${lost} tasks lost, ${failed} failed, of ${tasks}`)
+    const overload = order.rate > 0 ? '; the rate may be more than this machine bears now' : ''
+    throw new InvalidRun(
+      `${wrong} wrong answers, ${lost} tasks lost, ${failed} failed, ${tasks} answered${overload}`,
+    )
   }
   if (tasks === 0) throw new InvalidRun('not one task was answered')
   const latency = histogramOf(report.latency)

@@ -30,6 +30,10 @@ const VERBS: { readonly [verb: string]: Verb } = {
     description: 'watch the whole federation through any one broker',
     load: async () => (await import('./top.ts')).topCommand(),
   },
+  bench: {
+    description: 'put load on a broker and show throughput, latency and where the tasks ran',
+    load: async () => (await import('./bench.ts')).benchCommand(),
+  },
   demo: {
     description:
       'show three clusters on this machine that lend each other workers, while one of them is killed',
