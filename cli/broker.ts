@@ -5,7 +5,7 @@ import { type BrokerConfig, brokerSchema } from '../broker/config.ts'
 import { ConfigurationError } from '../broker/configuration-error.ts'
 import { ConfigWatch } from '../broker/io/config-watch.ts'
 import { type Logger, makeLogger } from '../broker/io/log.ts'
-import { Broker } from '../broker/main.ts'
+import type { Broker } from '../broker/main.ts'
 import { resolveConfiguration } from './configuration.ts'
 import { Exit } from './exit-status.ts'
 import { addSettingFlags, settingFlags, settingSources } from './setting-flags.ts'
@@ -69,6 +69,9 @@ async function run(
   resolve: () => BrokerConfig,
 ): Promise<number> {
   const log = await makeLogger(config, config.name)
+  logWarnings(log)
+  // Loaded now, and not for help or a check: it brings the sockets.
+  const { Broker } = await import('../broker/main.ts')
   const broker = new Broker({
     ...config,
     logger: log,
@@ -93,6 +96,16 @@ async function run(
   await broker.drain()
   log.info({ event: 'stopped' }, `broker ${config.name} has left`)
   return Exit.Ok
+}
+
+/** Node's own go to stderr as they are, between the lines of the log. */
+function logWarnings(log: Logger): void {
+  process.removeAllListeners('warning')
+  process.on('warning', (warning) => {
+    // zeromq.js sets the routing id of the next connection, and warns that it is that of the next connection.
+    if (warning.message.startsWith('Socket option will not take effect')) return
+    log.warn({ event: 'warning', err: warning }, warning.message)
+  })
 }
 
 function leaveOnSignal(broker: Broker, log: Logger): void {

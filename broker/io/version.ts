@@ -1,7 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { z } from 'zod'
-
-const packageSchema = z.object({ name: z.string(), version: z.string() })
 
 /** Spillway's version, from its package.json: above the compiled files as above the sources. */
 export const VERSION = readVersion()
@@ -9,14 +6,13 @@ export const VERSION = readVersion()
 function readVersion(): string {
   for (
     let folder = new URL('../', import.meta.url);
-    folder.pathname !== '/';
+    folder.pathname.length > 1;
     folder = new URL('../', folder)
   ) {
     try {
-      const { name, version } = packageSchema.parse(
-        JSON.parse(readFileSync(new URL('package.json', folder), 'utf8')),
-      )
-      if (name === 'spillway') return version
+      const found: unknown = JSON.parse(readFileSync(new URL('package.json', folder), 'utf8'))
+      if (typeof found !== 'object' || found === null) continue
+      if (Reflect.get(found, 'name') === 'spillway') return String(Reflect.get(found, 'version'))
     } catch {
       // None here: further up.
     }
