@@ -9,9 +9,15 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const modified = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0)
 
 function run(command, args) {
-  const done = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' })
+  const done = spawnSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+    shell: process.platform === 'win32',
+  })
   if (done.status === 0) return
-  console.error(`spillway: "${command} ${args.join(' ')}" failed; mend what it says above, then run this again`)
+  console.error(
+    `spillway: "${command} ${args.join(' ')}" failed; mend what it says above, then run this again`,
+  )
   process.exit(done.status ?? 1)
 }
 
@@ -27,7 +33,16 @@ if (modified(join(root, 'node_modules/.package-lock.json')) < modified(join(root
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])
 }
 
-const sources = ['protocol', 'broker', 'client', 'worker', 'cli', 'sim', 'tsconfig.json', 'tsconfig.build.json']
+const sources = [
+  'protocol',
+  'broker',
+  'client',
+  'worker',
+  'cli',
+  'sim',
+  'tsconfig.json',
+  'tsconfig.build.json',
+]
 if (modified(join(root, 'dist/.built')) < Math.max(...sources.map((name) => newest(join(root, name))))) {
   console.error('spillway: compiling…')
   run(process.execPath, [join(root, 'scripts/build.mjs')])
