@@ -9,5 +9,8 @@ export function stderrLog(level: string, fields: object): Logger {
   const options = { level, base: fields }
   if (process.stderr.isTTY !== true) return pino(options, pino.destination({ dest: 2, sync: true }))
   const colorize = process.env.NO_COLOR === undefined || process.env.NO_COLOR === ''
-  return pino(options, pretty({ destination: 2, sync: true, colorize, ignore: 'pid,hostname' }))
+  return pino(
+    options,
+    pretty({ destination: 2, sync: true, colorize, singleLine: true, ignore: 'pid,hostname' }),
+  )
 }

@@ -506,7 +506,7 @@ export class Worker<A extends Assignment> implements Machine {
 
   #silent(now: number): void {
     const { endpoint } = this
-    const silentMs = now - this.#heardAt
+    const silentMs = Math.round(now - this.#heardAt)
     const retryMs = this.#pause(now)
     this.#port.event({
       type: 'broker-silent',
