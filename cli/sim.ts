@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import cliProgress from 'cli-progress'
@@ -19,6 +19,8 @@ const EXIT_CONFIG = 78
 const LAST_LINES = 30
 /** Seeds that a child process of a swarm takes at a time: enough that its start does not count. */
 const CHUNK = 100
+/** Processes simulated, beyond which a run is given more memory for what lives shortly. */
+const ROOMY_NODES = 2000
 
 interface SimFlags {
   readonly scenario?: string
@@ -45,6 +47,7 @@ function runCommand(): Command {
     .description('run one seed; without further flags the founding case: 12 clusters, one killed every 10 s')
     .option('--seed <number>', 'what everything random is drawn from', seedOf)
     .option('--json', 'print the outcome as JSON')
+    .addOption(new Option('--as-child').hideHelp())
     .addHelpText(
       'after',
       `
@@ -53,19 +56,25 @@ Examples:
   spillway sim run --seed 7 --clusters 3 --workers 20 --clients 50 --duration-ms 60000 --faults partition,freeze-broker
   spillway sim run --scenario two-partitions.yaml`,
     )
-  return withParameters(command).action((flags: SimFlags & { seed?: number; json?: boolean }) => {
-    const { seed, parameters: p } = wanted(flags, flags.seed)
-    const startedAt = performance.now()
-    const result = run(seed, p, { onProgress: progressLine() })
-    clearLine()
-    const realMs = performance.now() - startedAt
-    if (flags.json) {
-      process.stdout.write(`${JSON.stringify({ ...jsonOf(result), realMs }, null, 2)}\n`)
-    } else if (result.summary !== null) {
-      process.stdout.write(`${tell(seed, p, result.summary, realMs)}\n`)
-    } else tellBreach(result, p, flags)
-    if (result.breach !== null) process.exitCode = EXIT_BREACH
-  })
+  return withParameters(command).action(
+    (flags: SimFlags & { seed?: number; json?: boolean; asChild?: boolean }) => {
+      const { seed, parameters: p } = wanted(flags, flags.seed)
+      if (!flags.asChild && p.clusters * (p.clients + p.workers) > ROOMY_NODES) {
+        process.exitCode = inRoomyProcess(seed)
+        return
+      }
+      const startedAt = performance.now()
+      const result = run(seed, p, { onProgress: progressLine() })
+      clearLine()
+      const realMs = performance.now() - startedAt
+      if (flags.json) {
+        process.stdout.write(`${JSON.stringify({ ...jsonOf(result), realMs }, null, 2)}\n`)
+      } else if (result.summary !== null) {
+        process.stdout.write(`${tell(seed, p, result.summary, realMs)}\n`)
+      } else tellBreach(result, p, flags)
+      if (result.breach !== null) process.exitCode = EXIT_BREACH
+    },
+  )
 }
 
 function replayCommand(): Command {
@@ -135,6 +144,16 @@ function shrinkCommand(): Command {
     process.stderr.write(`${pc.red('BREACH')} ${shrunk.result.breach?.message ?? ''} (${shrunk.runs} runs)\n`)
     process.exitCode = EXIT_BREACH
   })
+}
+
+/** The same command in a process whose young generation is large: most of what a run makes dies within a task's time. */
+function inRoomyProcess(seed: number): number {
+  const args = ['--max-semi-space-size=64', ...process.execArgv, ...process.argv.slice(1)]
+  // The seed again, in case it was drawn.
+  const { status } = spawnSync(process.execPath, [...args, '--seed', `${seed}`, '--as-child'], {
+    stdio: 'inherit',
+  })
+  return status ?? EXIT_BREACH
 }
 
 // ---------------------------------------------------------------- the swarm

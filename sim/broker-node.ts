@@ -16,6 +16,13 @@ class Batch {
   pipe: Pipe | null = null
 }
 
+function batchOf(link: Link): Batch {
+  if (link.outbox instanceof Batch) return link.outbox
+  const batch = new Batch()
+  link.outbox = batch
+  return batch
+}
+
 /** Where a cluster's broker listens. */
 export function addresses(cluster: string) {
   return {
@@ -150,12 +157,7 @@ export class BrokerNode extends Node implements BrokerPort {
   // ---------------------------------------------------------------- what goes out
 
   send(link: Link, record: Record): void {
-    let batch = link.outbox
-    if (!(batch instanceof Batch)) {
-      batch = new Batch()
-      link.outbox = batch
-    }
-    if (!(batch instanceof Batch)) return
+    const batch = batchOf(link)
     if (batch.records.length === 0) this.#dirty.push(link)
     batch.records.push(record)
     if (record.kind === Kind.Request) this.#watch.requested(this, link, record)
@@ -228,8 +230,8 @@ export class BrokerNode extends Node implements BrokerPort {
     if (dirty.length === 0) return
     this.#dirty = this.#spare
     for (const link of dirty) {
-      const batch = link.outbox
-      if (!(batch instanceof Batch) || batch.records.length === 0) continue
+      const batch = batchOf(link)
+      if (batch.records.length === 0) continue
       const records = batch.records
       batch.records = []
       this.#transmit(link, records)
@@ -239,8 +241,14 @@ export class BrokerNode extends Node implements BrokerPort {
   }
 
   #transmit(link: Link, records: readonly Record[]): void {
-    const pipe = this.#pipes[link.socket].get(link.key)
-    if (pipe === undefined) {
+    const batch = batchOf(link)
+    let pipe = batch.pipe
+    if (pipe === null || pipe.bound !== this || !pipe.up) {
+      pipe = this.#pipes[link.socket].get(link.key) ?? null
+      // What others opened stays in place while it stands; what we opened may be replaced under its name.
+      batch.pipe = pipe
+    }
+    if (pipe === null) {
       this.#failed.push({ link, records, reason: 'unreachable' })
       return
     }

@@ -90,8 +90,9 @@ export class Errand {
   firstStartAt = -1
   /** Cluster of its last start. */
   ranIn = -1
-  /** Clusters whose broker has had it from its client; a broker that has it otherwise is a borrower. */
-  entered: number[] = []
+  /** Cluster whose broker has had it from its client, and others, if it went to several: any other is a borrower. */
+  enteredAt = -1
+  enteredElsewhere: number[] | null = null
 
   constructor(
     number: number,
@@ -118,6 +119,18 @@ export class Errand {
     this.mayRunTwice = mayRunTwice
     this.streams = streams
     this.failsFast = failsFast
+  }
+
+  entered(cluster: number): boolean {
+    return this.enteredAt === cluster || (this.enteredElsewhere?.includes(cluster) ?? false)
+  }
+
+  enters(cluster: number): void {
+    if (this.enteredAt < 0) this.enteredAt = cluster
+    else if (!this.entered(cluster)) {
+      this.enteredElsewhere ??= []
+      this.enteredElsewhere.push(cluster)
+    }
   }
 
   get settled(): boolean {

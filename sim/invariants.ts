@@ -299,9 +299,7 @@ export class Ledger implements Watch {
     if (socket !== 'localfe') return
     for (const record of message.records) {
       if (record.kind !== Kind.Request) continue
-      const errand = this.open.get(numberOf(record.id))
-      if (errand !== undefined && !errand.entered.includes(broker.cluster))
-        errand.entered.push(broker.cluster)
+      this.open.get(numberOf(record.id))?.enters(broker.cluster)
     }
   }
 
@@ -314,7 +312,7 @@ export class Ledger implements Watch {
     )
     if (link.socket !== 'cloudbe') return
     const errand = this.open.get(numberOf(request.id))
-    if (errand !== undefined && !errand.entered.includes(broker.cluster)) {
+    if (errand !== undefined && !errand.entered(broker.cluster)) {
       throw new Breach(
         'no task is sent on by a borrower',
         this.#at,
