@@ -29,6 +29,9 @@ const deployment = z.object({
 const workload = z.discriminatedUnion('kind', [statefulSet, deployment])
 type Workload = z.output<typeof workload>
 
+/** How long CoreDNS lets its answers be kept, unless told otherwise. */
+const DNS_TTL_MS = 5000
+
 export interface ClusterOptions {
   /** Where pods keep their files. */
   readonly directory: string
@@ -38,7 +41,8 @@ export interface ClusterOptions {
 
 /**
  * As much of Kubernetes' controllers, scheduler, kubelet and DNS as the manifests need: two nodes a namespace, pods that are
- * processes, Services that are names in each pod's /etc/hosts. A Service's address is its pod's: there is no virtual one.
+ * processes, Services that are names in each pod's /etc/hosts. A Service's address is its ready pod's: there is no virtual one.
+ * What a headless one's name gives is as old as DNS allows, and what is sent to an address of the past vanishes.
  */
 export class Cluster {
   readonly pods: Pod[] = []
@@ -46,6 +50,7 @@ export class Cluster {
   readonly #options: ClusterOptions
   readonly #objects = new Map<string, KubeObject>()
   readonly #cordoned = new Set<string>()
+  readonly #records = new Map<string, { readonly addresses: readonly string[]; stale: boolean }>()
   readonly #turns = new Map<string, Promise<void>>()
   #made = 0
   #addresses = 1
@@ -227,16 +232,21 @@ export class Cluster {
 
   /** Gives every pod the names of all Services that have somebody behind them. */
   #publish(): void {
-    const entries = all([...this.#objects.values()], Service.is).flatMap(({ metadata, spec }) => {
+    const services = all([...this.#objects.values()], Service.is).map(({ metadata, spec }) => {
       const { name, namespace = '' } = metadata
-      return this.pods
+      const addresses = this.pods
         .filter(
           ({ options, ready, terminating }) =>
             options.namespace === namespace &&
             selects({ matchLabels: spec?.selector ?? {} }, options.template.metadata.labels) &&
             (spec?.publishNotReadyAddresses === true || (ready && !terminating)),
         )
-        .map(({ options }) => ({ name, namespace, address: options.address }))
+        .map(({ options }) => options.address)
+      return { name, namespace, headless: spec?.clusterIP === 'None', addresses }
+    })
+    const entries = services.flatMap(({ name, namespace, headless, addresses }) => {
+      const answer = headless ? this.#resolve(`${name}.${namespace}`, addresses) : addresses
+      return answer.map((address) => ({ name, namespace, address }))
     })
     for (const pod of this.pods) {
       const lines = entries.map(({ name, namespace, address }) => {
@@ -244,10 +254,26 @@ export class Cluster {
         if (namespace === pod.options.namespace) names.unshift(name)
         return `${address} ${names.join(' ')}`
       })
-      pod.setHosts(
-        `${['127.0.0.1 localhost', `${pod.options.address} ${pod.options.name}`, ...lines].join('\n')}\n`,
-      )
+      const own = ['127.0.0.1 localhost', `${pod.options.address} ${pod.options.name}`]
+      pod.setHosts(`${[...own, ...lines].join('\n')}\n`)
     }
+  }
+
+  /** A headless Service's name gives the pods' own addresses, and DNS goes on giving the old ones for a while. */
+  #resolve(name: string, addresses: readonly string[]): readonly string[] {
+    const cached = this.#records.get(name)
+    if (cached === undefined || cached.addresses.length === 0) {
+      this.#records.set(name, { addresses, stale: false })
+      return addresses
+    }
+    if (!cached.stale && !same(cached.addresses, addresses)) {
+      cached.stale = true
+      setTimeout(() => {
+        this.#records.delete(name)
+        this.#publish()
+      }, DNS_TTL_MS).unref()
+    }
+    return cached.addresses
   }
 }
 

@@ -11,8 +11,9 @@ shift 8
 # The runner writes a line when it has put the card into this namespace.
 read -r _
 ip link set lo up
-ip address add "$address/16" dev eth0
+ip address add "$address/32" dev eth0
 ip link set eth0 up
+ip route add 10.244.0.1 dev eth0
 ip route add default via 10.244.0.1
 
 mount -t tmpfs -o mode=755 tmpfs "$root"

@@ -115,7 +115,8 @@ export class Pod {
     // The child is there, but perhaps not yet in its own namespace.
     waitForNamespace(netns)
     execFileSync('ip', ['link', 'add', card, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns])
-    execFileSync('ip', ['link', 'set', card, 'master', 'node', 'up'])
+    execFileSync('ip', ['link', 'set', card, 'up'])
+    execFileSync('ip', ['route', 'replace', address, 'dev', card])
     child.stdin?.end('\n')
     void this.#watch(child)
     void gone.then(async () => {
@@ -142,6 +143,8 @@ export class Pod {
     child?.kill('SIGTERM')
     await this.#gone
     clearTimeout(grace)
+    // What is still sent there vanishes without a word: whoever waits for a refusal waits long.
+    execFileSync('ip', ['route', 'replace', 'blackhole', this.options.address])
     return { pod: this.name, tookMs: performance.now() - since, killed, exitCode: child?.exitCode ?? null }
   }
 
