@@ -251,7 +251,7 @@ export class Director {
     if (name !== LOADED || (step !== KILL_STEP && step !== BACK_STEP) || !line.startsWith('{')) return
     const said = logLineSchema.safeParse(JSON.parse(line))
     if (!said.success || said.data.peer !== VICTIM) return
-    if (TOLD.has(said.data.event)) this.#scene.happen(`${name}'s broker: ${said.data.msg}`, performance.now())
+    if (TOLD.has(said.data.event)) this.#scene.happen(`${name}: ${said.data.msg}`, performance.now())
   }
 
   async #look(): Promise<void> {

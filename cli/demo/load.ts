@@ -10,8 +10,9 @@ import { Pieces } from './pieces.ts'
 import { isRight, sha256 } from './task.ts'
 
 const REPORT_EVERY_MS = 100
-/** Short enough for a batch of tasks to be hardly noticed, long enough not to wake for nothing. */
-const SEND_EVERY_MS = 20
+const SEND_EVERY_MS = 10
+/** At once at most: a machine that stood still for a moment must not make a burst that overflows an idle cluster. */
+const BURST_MAX = 4
 const ERRORS_MAX = 3
 
 const [connect = '', folder = '', startAt = '0'] = process.argv.slice(2)
@@ -95,7 +96,7 @@ function report(type: Report['type'], told: () => void = () => {}): void {
 let sentAt = performance.now()
 const sending = setInterval(() => {
   const now = performance.now()
-  due += ((now - sentAt) / 1000) * tasksPerSecond
+  due = Math.min(BURST_MAX, due + ((now - sentAt) / 1000) * tasksPerSecond)
   sentAt = now
   for (; due >= 1; due--) void send()
 }, SEND_EVERY_MS)
