@@ -90,6 +90,9 @@ const settings = z.strictObject({
   /** Time that a stock client's task gets, since it cannot say, ms. Default 30,000. Must outlast the discovery of a dead
    *  worker, or a task would expire before it can be started again. */
   stockTaskTimeMs: milliseconds(100, DAY_MS, 30_000, "time a stock client's task gets, ms"),
+  /** The longest time a task may ask for, ms; a longer one is cut. Default a day. What a client that has gone left waiting
+   *  stays for so long; a task that needs more ends EXPIRED. */
+  taskTimeMaxMs: milliseconds(1000, 30 * DAY_MS, DAY_MS, 'longest time a task may ask for, ms'),
   /** Time that a stock worker, which cannot beat while it works, has for a task before it is also given to another, ms.
    *  Default 0: half of what the task has left. Too short a one runs slow tasks twice. */
   silentAttemptMs: milliseconds(

@@ -179,7 +179,8 @@ export class Clients {
       this.#refuse(client, request.token, tooManyServices())
       return
     }
-    const task = new Task(request.id, service, request, client, null, now, now + request.timeLeftMs)
+    const time = Math.min(request.timeLeftMs, config.taskTimeMaxMs)
+    const task = new Task(request.id, service, request, client, null, now, now + time)
     client.add(task)
     scheduler.ledger.add(task)
     if (task.isStream && !client.waiting) this.#context.wheel.set(client, now + this.#silenceMax)
@@ -188,7 +189,7 @@ export class Clients {
 
   /** The client sent a task again that is still here: it waits for the one under way, and nothing runs twice. */
   #attach(task: Task, client: Client, request: Request, now: number): void {
-    const { counters, scheduler, port, wheel } = this.#context
+    const { config, counters, scheduler, port, wheel } = this.#context
     counters.attached++
     if (task.client !== client || task.token !== request.token) {
       const other = client.tasks.get(request.token)
@@ -201,8 +202,9 @@ export class Clients {
       task.token = request.token
       client.add(task)
     }
-    if (now + request.timeLeftMs > task.deadline) {
-      task.deadline = now + request.timeLeftMs
+    const deadline = now + Math.min(request.timeLeftMs, config.taskTimeMaxMs)
+    if (deadline > task.deadline) {
+      task.deadline = deadline
       wheel.set(task, task.deadline)
     }
     scheduler.credit(task, request.creditUpTo)

@@ -20,6 +20,8 @@ export interface CoreConfig {
   readonly attemptsMax: number
   /** Time a stock client's task gets, since it cannot say, ms. */
   readonly stockTaskTimeMs: number
+  /** Longer times asked for are cut to this, so that what a client left behind goes one day, ms. */
+  readonly taskTimeMaxMs: number
   /** Time a worker that cannot beat while it works gets for a task before it is also given to another; 0: half of
    *  what the task has left. */
   readonly silentAttemptMs: number

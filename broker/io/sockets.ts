@@ -12,6 +12,8 @@ export interface Sockets {
 
 /** Messages that may wait for one correspondent in libzmq; beyond it a send says EAGAIN and the core hears of it. */
 const PIPE_MAX = 4096
+/** Fewer towards clients, of whom there are many and any may be deaf: what it does not take is answered again when it asks. */
+const CLIENT_PIPE_MAX = 512
 
 /**
  * Makes the sockets; nothing is bound or connected yet. The arguments must have been validated: a bad socket option
@@ -49,7 +51,7 @@ export function makeSockets(name: string, frameMax: number): Sockets {
     backlog: 1024,
   }
   return {
-    localfe: new Router(router),
+    localfe: new Router({ ...router, sendHighWaterMark: CLIENT_PIPE_MAX }),
     localbe: new Router(router),
     cloudfe: new Router({ ...router, routingId: name }),
     cloudbe: new Router({ ...router, routingId: name, reconnectInterval: 100, reconnectMaxInterval: 2000 }),

@@ -677,3 +677,12 @@ describe('the retry budget', () => {
     expect(rig.broker.scheduler.unsettled).toBe(0)
   })
 })
+
+test('no task waits for longer than the longest time there is, whatever its client asks for', () => {
+  const rig = new Rig({ taskTimeMaxMs: 5000 })
+  const client = rig.client('c1')
+  client.request({ id: 'patient', timeLeftMs: 2 ** 32 - 1 })
+  client.request({ id: 'patient', token: 1, timeLeftMs: 2 ** 32 - 1 })
+  rig.advance(5000)
+  expect(client.codes).toEqual(['EXPIRED'])
+})

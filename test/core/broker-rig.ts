@@ -44,6 +44,7 @@ export const CONFIG: CoreConfig = {
   workersMax: 50,
   attemptsMax: 3,
   stockTaskTimeMs: 60_000,
+  taskTimeMaxMs: 86_400_000,
   silentAttemptMs: 0,
   workerHeartbeatIntervalMs: 1000,
   workerLiveness: 3,

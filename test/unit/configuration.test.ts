@@ -73,6 +73,7 @@ describe('the settings of a broker', () => {
       'stateTtlMs',
       'statebeAdvertised',
       'stockTaskTimeMs',
+      'taskTimeMaxMs',
       'workerHeartbeatIntervalMs',
       'workerLiveness',
       'workersMax',
