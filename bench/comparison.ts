@@ -23,6 +23,8 @@ export interface ContenderResult {
   readonly outstanding: number
   readonly size: number
   readonly rate: number
+  /** Stock load, but from Node for want of a compiler: it may be the bottleneck. */
+  readonly loadFromNode: boolean
   /** One a turn; the same index is the same turn for all contenders. Empty when `missing`. */
   readonly runs: readonly Measurement[]
   /** Why there is nothing; '' when there is. */
@@ -39,6 +41,8 @@ export interface ComparisonResult {
 
 /** Systems that are kept running between turns, by what they are. */
 export class SystemPool {
+  /** Whether the stock dialect is spoken by Node. */
+  readonly loadFromNode: boolean
   readonly #surroundings: Surroundings
   readonly #idle = new Map<string, System>()
   /** Turns to come by system, so that each is stopped when it is not needed any more. */
@@ -46,6 +50,7 @@ export class SystemPool {
   readonly #keep: boolean
 
   constructor(surroundings: Surroundings, keep: boolean, plan: readonly Comparison[]) {
+    this.loadFromNode = surroundings.toolchain.zmtpLoad === null
     this.#surroundings = surroundings
     this.#keep = keep
     for (const { contenders } of plan) {
@@ -128,12 +133,13 @@ export async function compare(
   return {
     id: comparison.id,
     title: comparison.title,
-    contenders: contenders.map(({ id, label, outstanding, size, rate = 0 }) => ({
+    contenders: contenders.map(({ id, label, spec, outstanding, size, rate = 0 }) => ({
       id,
       label,
       outstanding,
       size,
       rate,
+      loadFromNode: pool.loadFromNode && spec.client.kind === 'stock',
       runs: invalid.has(id) ? [] : (runs.get(id) ?? []),
       missing: missing.get(id) ?? '',
       invalid: invalid.get(id) ?? '',

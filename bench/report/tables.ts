@@ -61,9 +61,9 @@ function runRow(contender: ContenderResult): Row {
 const FOREIGN_MAX = 0.15
 
 /** What a reader has to know before he believes the figures. */
-export function remarks({ runs, rate }: ContenderResult): string {
+export function remarks({ runs, rate, loadFromNode }: ContenderResult): string {
   const of = (field: keyof Measurement) => spreadOf(runs.map((run) => run[field])).median
-  const notes: string[] = []
+  const notes: string[] = loadFromNode ? ['load from Node'] : []
   if (of('loadTime') > of('brokerTime') && of('brokerTime') > 0) {
     notes.push('the load costs more than the broker')
   }

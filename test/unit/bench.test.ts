@@ -136,6 +136,7 @@ function contender(id: string, ...runs: Partial<Measurement>[]): ContenderResult
     outstanding: 1,
     size: 64,
     rate: 0,
+    loadFromNode: false,
     runs: runs.map((run) => ({ ...MEASURED, ...run })),
     missing: '',
     invalid: '',
@@ -196,6 +197,7 @@ test('figures that the load, or somebody else on the machine, has spoilt say so'
   expect(remarks(contender('clean', {}))).toBe('')
   expect(remarks(contender('load', { loadTime: 20 }))).toContain('the load costs more than the broker')
   expect(remarks(contender('others', { foreignCores: 1 }))).toContain('others took 1.0 processors')
+  expect(remarks({ ...contender('node', {}), loadFromNode: true })).toContain('load from Node')
   expect(remarks({ ...contender('slow', { tasksPerSecond: 900 }), rate: 1000 })).toContain('did not keep up')
 })
 
