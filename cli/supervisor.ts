@@ -9,9 +9,16 @@ const HEALTHY_MS = 60_000
 /** What a process ended with: a status, or the name of a signal. */
 export type Ending = number | NodeJS.Signals
 
+/** As much of a process as is supervised. */
+export interface Supervised {
+  kill(signal: NodeJS.Signals): unknown
+  once(event: 'error', listener: () => void): unknown
+  once(event: 'exit', listener: (status: number | null, signal: NodeJS.Signals | null) => void): unknown
+}
+
 export interface SupervisorOptions {
   /** Starts the process; its standard streams are for the starter to connect. */
-  readonly spawn: () => ChildProcess
+  readonly spawn: () => Supervised
   /** Statuses after which nothing would be different the next time. */
   readonly final: readonly number[]
   readonly onRestart: (how: Ending, pauseMs: number) => void
@@ -20,7 +27,7 @@ export interface SupervisorOptions {
 /** Keeps a process running: whenever it dies it is started again, after a pause that grows. */
 export class Supervisor {
   readonly #options: SupervisorOptions
-  #child: ChildProcess | undefined
+  #child: Supervised | undefined
   #pauseMs = RESTART_MIN_MS
   #stopping = false
   #timer: NodeJS.Timeout | undefined
