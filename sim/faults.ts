@@ -257,7 +257,7 @@ export class Faults {
       { kind: Kind.Partial, token, index: 0, attempt: 1, cluster: '', worker: '', body: EMPTY_BODY },
       { kind: Kind.Credit, token, upTo: 1000 },
       { kind: Kind.Cancel, token },
-      { kind: Kind.Pending, token, running: true },
+      { kind: Kind.Pending, token, running: true, attempt: 1, partials: 0 },
       { kind: Kind.Reject, token, reason: 1, free: 0, received: 0, worker: '' },
     ]
     const records: Record[] = []

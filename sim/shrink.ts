@@ -1,5 +1,6 @@
 import { type Result, run } from './run.ts'
 import type { Parameters, Scripted } from './scenario.ts'
+import type { SimulationOptions } from './simulation.ts'
 
 /** A smaller scenario that breaks the same promise. */
 export interface Shrunk {
@@ -18,8 +19,9 @@ export function shrink(
   parameters: Parameters,
   runsMax: number,
   onStep: (shrunk: Shrunk) => void = () => {},
+  options: SimulationOptions = {},
 ): Shrunk | null {
-  const first = run(seed, parameters)
+  const first = run(seed, parameters, options)
   const promise = first.breach?.promise
   if (promise === undefined) return null
   let best: Shrunk = { parameters, result: first, runs: 1 }
@@ -27,14 +29,14 @@ export function shrink(
   const attempt = (candidate: Parameters): boolean => {
     if (runs >= runsMax) return false
     runs++
-    const result = run(seed, candidate)
+    const result = run(seed, candidate, options)
     if (result.breach?.promise !== promise) return false
     best = { parameters: candidate, result, runs }
     onStep(best)
     return true
   }
   // From now on faults come from a script, so that one can be left out without moving the others.
-  attempt({ ...parameters, faultEveryMs: 0, script: [...first.faults] })
+  attempt({ ...parameters, faults: [], faultEveryMs: 0, script: [...first.faults] })
   let size: number
   do {
     size = sizeOf(best.parameters)

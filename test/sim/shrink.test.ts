@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest'
+import { parse, stringify } from 'yaml'
+import { drawParameters } from '../../sim/draw.ts'
+import { retell, run } from '../../sim/run.ts'
+import { differences, parameters, parseScenario } from '../../sim/scenario.ts'
+import { shrink } from '../../sim/shrink.ts'
+import { MUTANTS } from './mutants.ts'
+
+const SEED = 1
+
+function options() {
+  const mutant = MUTANTS.find(({ what }) => what.startsWith('one slot more'))
+  return mutant?.make().options ?? {}
+}
+
+test('a failing scenario is made as small as can be, and breaks the same promise', () => {
+  const drawn = drawParameters(SEED)
+  const before = run(SEED, drawn, options())
+  const shrunk = shrink(SEED, drawn, 200, () => {}, options())
+  expect(shrunk?.result.breach?.promise).toBe(before.breach?.promise)
+  expect(shrunk?.parameters).toMatchObject({ clusters: 1, workers: 1, clients: 1, script: [] })
+})
+
+test('a scenario that is written down and read again is the same run', () => {
+  const drawn = drawParameters(SEED)
+  const first = run(SEED, drawn)
+  const yaml = stringify({
+    seed: SEED,
+    ...differences({ ...drawn, faultEveryMs: 0, script: [...first.faults] }),
+  })
+  const { seed, ...again } = parseScenario(yaml)
+  expect(seed).toBe(SEED)
+  expect(again).toEqual(parameters.parse({ ...drawn, faultEveryMs: 0, script: parse(yaml).script }))
+  expect(run(SEED, again).summary?.faults).toBe(first.summary?.faults)
+})
+
+test('a seed that keeps every promise cannot be made smaller', () => {
+  expect(shrink(SEED, drawParameters(SEED), 10)).toBeNull()
+})
+
+test('a task is told from its submission to its end', () => {
+  const lines = retell(SEED, drawParameters(SEED), 1, 1000).filter(({ task }) => task === 1)
+  expect(lines[0]?.what).toContain('submits task 1')
+  expect(lines.some(({ what }) => what.startsWith('is told'))).toBe(true)
+})
