@@ -1,3 +1,5 @@
+import { ScaledObject } from '@kubernetes-models/keda/keda.sh/v1alpha1'
+import { PodMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1'
 import { Deployment, type IStatefulSet, StatefulSet } from 'kubernetes-models/apps/v1'
 import { type INetworkPolicy, NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1'
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1'
@@ -6,15 +8,18 @@ import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IPodTemplateSpec } from 'kubernetes-models/v1/PodTemplateSpec'
 import { describe, expect, test } from 'vitest'
 import { isAllowed, type Labels, type Party, selects } from './network-flows.ts'
-import { all, called, type KubeObject, render } from './render.ts'
+import { all, called, type KubeObject, render, renderWithComponents } from './render.ts'
 import { validateStrictly } from './strict-validation.ts'
 
 const overlays = [
   'k8s/overlays/loadbalancer',
   'k8s/overlays/multi-cluster-services',
   'k8s/overlays/local',
-  'test/k8s/with-components',
 ].map((directory) => ({ directory, objects: render(directory) }))
+overlays.push({
+  directory: 'k8s/overlays/loadbalancer, with both components',
+  objects: renderWithComponents(),
+})
 
 interface Workload {
   readonly name: string
@@ -351,6 +356,27 @@ function flowsOf(
   }
   return [...flows].sort()
 }
+
+test('the autoscaler asks for the work of its own cluster, and the number of workers is its alone', () => {
+  const objects = renderWithComponents()
+  const [scaled] = all(objects, ScaledObject.is)
+  expect(scaled?.spec?.triggers[0]?.metadata.query).toBe(
+    'sum(spillway_queue_depth{cluster="west"}) + sum(spillway_tasks_in_flight{cluster="west"})',
+  )
+  const target = all(objects, Deployment.is).find(
+    ({ metadata }) => metadata.name === scaled?.spec?.scaleTargetRef.name,
+  )
+  expect(target?.spec).not.toHaveProperty('replicas')
+})
+
+test('what is scraped is the port of the broker that has the metrics', () => {
+  const objects = renderWithComponents()
+  const [monitor] = all(objects, PodMonitor.is)
+  const broker = workloadsOf(objects).filter(({ labels }) => selects(monitor?.spec?.selector, labels))
+  expect(broker.map(({ name }) => name)).toEqual(['broker'])
+  const port = monitor?.spec?.podMetricsEndpoints?.[0]?.port
+  expect(broker[0]?.container.ports?.find(({ name }) => name === port)?.containerPort).toBe(9464)
+})
 
 describe('what would be refused', () => {
   const broker = brokerOf(render('k8s/overlays/local'))

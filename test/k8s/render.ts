@@ -1,6 +1,9 @@
 /** Overlays as the API server would be sent them. */
 
 import { spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseAllDocuments } from 'yaml'
 import { z } from 'zod'
@@ -36,6 +39,23 @@ export function render(directory: string): KubeObject[] {
   if (kubectl.status !== 0)
     throw new Error(`kubectl kustomize ${directory}: ${kubectl.stderr || kubectl.error}`)
   return parseObjects(kubectl.stdout)
+}
+
+/** As an operator does it: copies an overlay, and takes the comment signs before the components away. */
+export function renderWithComponents(): KubeObject[] {
+  const directory = mkdtempSync(join(tmpdir(), 'spillway-overlay-'))
+  try {
+    cpSync(join(root, 'k8s'), directory, { recursive: true })
+    const overlay = join(directory, 'overlays/loadbalancer')
+    const kustomization = readFileSync(join(overlay, 'kustomization.yaml'), 'utf8')
+    writeFileSync(
+      join(overlay, 'kustomization.yaml'),
+      kustomization.replaceAll(/^# (components:| {2}- \.\.)/gm, '$1'),
+    )
+    return render(overlay)
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
 }
 
 export function parseObjects(yaml: string): KubeObject[] {
