@@ -83,14 +83,15 @@ async function run(
       process.exit(Exit.Failed)
     },
   })
+  leaveOnSignal(broker, log)
+  const reload = new Reload(broker, log, file, resolve)
   try {
     await broker.start()
   } catch (error) {
     log.fatal({ event: 'start-failed' }, error instanceof Error ? error.message : String(error))
     return Exit.Failed
   }
-  const reload = new Reload(broker, log, file, resolve)
-  leaveOnSignal(broker, log)
+  reload.begin()
   await broker.drained
   reload.close()
   await broker.drain()
@@ -112,10 +113,9 @@ function leaveOnSignal(broker: Broker, log: Logger): void {
   let asked = false
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      if (asked) {
-        log.warn({ event: 'killed', signal }, `${signal} again: ending at once`)
-        process.exit(128 + constants.signals[signal])
-      }
+      if (asked) log.warn({ event: 'killed', signal }, `${signal} again: ending at once`)
+      // Before it is up there is nothing to finish.
+      if (asked || !broker.ready) process.exit(128 + constants.signals[signal])
       asked = true
       log.info({ event: 'signal', signal }, `${signal}: leaving; send it again to end at once`)
       void broker.drain()
@@ -132,6 +132,9 @@ class Reload {
   readonly #watch: ConfigWatch | undefined
   readonly #onHangup = () => this.#read('SIGHUP')
   #peers: readonly string[]
+  #running = false
+  /** Why it ought to have been read while the broker was starting. */
+  #missed: string | undefined
 
   constructor(broker: Broker, log: Logger, file: string | undefined, resolve: () => BrokerConfig) {
     this.#broker = broker
@@ -144,6 +147,12 @@ class Reload {
     process.on('SIGHUP', this.#onHangup)
   }
 
+  /** The broker is up: what has changed meanwhile is read now. */
+  begin(): void {
+    this.#running = true
+    if (this.#missed !== undefined) this.#read(this.#missed)
+  }
+
   close(): void {
     this.#watch?.close()
     process.off('SIGHUP', this.#onHangup)
@@ -151,6 +160,10 @@ class Reload {
 
   #read(why: string): void {
     const log = this.#log
+    if (!this.#running) {
+      this.#missed = why
+      return
+    }
     if (this.#file === undefined) {
       log.warn(
         { event: 'reload' },

@@ -73,7 +73,6 @@ ${values.join('\n')}
   if [ -z "$words" ] && [[ "$word" == -* ]]; then
     case "$verb" in
 ${cases.join('\n')}
-      completion) words='--help' ;;
     esac
   fi
   [ "$verb" = completion ] && [ -z "$words" ] && words='${SHELLS.join(' ')}'

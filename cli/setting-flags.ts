@@ -22,8 +22,10 @@ function optionOf(setting: Setting): Option {
     type === 'boolean'
       ? `--${flagOf(setting)} [true|false]`
       : `--${flagOf(setting)} <${placeholder(setting)}>`,
-    `${description}${defaultText(setting)}${choices.length === 0 ? '' : `; one of ${choices.join(', ')}`}`,
+    `${description}${defaultText(setting)}`,
   )
+  // For help and completion. What is not among them is refused with all that is wrong, not by itself as wrong usage.
+  if (choices.length > 0) option.argChoices = [...choices]
   if (type === 'boolean') option.preset('true')
   if (type === 'list') {
     option.argParser((value: string, before: string[] | undefined) => [
