@@ -306,7 +306,9 @@ class Cursor {
       case Kind.Pending: {
         const token = this.#token()
         const running = this.#flag()
-        return { kind: Kind.Pending, token, running }
+        const attempt = this.u32()
+        const partials = this.u32()
+        return { kind: Kind.Pending, token, running, attempt, partials }
       }
       case Kind.Hello: {
         const role = this.#role()

@@ -134,6 +134,8 @@ export class MessageEncoder {
       case Kind.Pending:
         this.#token(record.token)
         this.#flag(record.running)
+        this.#u32(record.attempt)
+        this.#u32(record.partials)
         break
       case Kind.Hello:
         this.#u8(record.role)

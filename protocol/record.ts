@@ -258,6 +258,9 @@ export interface Pending {
   readonly kind: typeof Kind.Pending
   readonly token: Token
   readonly running: boolean
+  /** The attempt that runs, and how many PARTIALs of it went before this: a reader that has seen fewer has lost some. */
+  readonly attempt: number
+  readonly partials: number
 }
 
 /** The sender leaves for good. */

@@ -177,6 +177,8 @@ export const pending: fc.Arbitrary<Pending> = fc.record({
   kind: fc.constant(Kind.Pending),
   token,
   running: fc.boolean(),
+  attempt: u32,
+  partials: u32,
 })
 export const disconnect: fc.Arbitrary<Disconnect> = fc.record({
   kind: fc.constant(Kind.Disconnect),

@@ -208,7 +208,13 @@ export class Clients {
       wheel.set(task, task.deadline)
     }
     scheduler.credit(task, request.creditUpTo)
-    port.send(client.link, { kind: Kind.Pending, token: request.token, running: task.current !== null })
+    port.send(client.link, {
+      kind: Kind.Pending,
+      token: request.token,
+      running: task.current !== null,
+      attempt: task.starts,
+      partials: task.current === null ? 0 : task.streamed,
+    })
   }
 
   #refuse(client: Client, token: Token, why: Failure): void {

@@ -197,6 +197,10 @@ export class Client<C extends Call> implements Machine {
         // Sent once, and known to this life of the broker: no other can have it.
         if (call.mayRunTwice || call.sends === 1) call.sentToEpoch = connection.epoch
         this.#arm(call, now + call.timeoutMs, now)
+        // Pieces that went out on a connection that broke: nobody sends them again, and the broker waits for credit.
+        if (call.streams && record.partials > this.#seenOf(call, record.attempt)) {
+          this.#streamBroken(call, 'pieces of it were lost', now)
+        }
         break
       }
       case Kind.Hello:
@@ -249,6 +253,11 @@ export class Client<C extends Call> implements Machine {
     if (reply.code === '') this.counters.succeeded++
     else this.counters.fail(isBrokers(reply.code) ? reply.code : ErrorCode.TaskFailed)
     this.#port.settle(call, reply, now)
+  }
+
+  /** How many pieces of the broker's attempt have come. */
+  #seenOf(call: C, attempt: number): number {
+    return call.attemptsBefore + attempt === call.attempt ? call.nextIndex : 0
   }
 
   #partial(call: C, connection: Connection, piece: Partial, now: number): void {

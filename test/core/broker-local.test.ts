@@ -393,7 +393,9 @@ describe('clients', () => {
     c1.request({ id: 'a', token: 1 })
     const again = rig.client('c1-again')
     again.request({ id: 'a', token: 5, attempt: 2 })
-    expect(again.got(Kind.Pending)).toEqual([{ kind: Kind.Pending, token: 5, running: true }])
+    expect(again.got(Kind.Pending)).toEqual([
+      { kind: Kind.Pending, token: 5, running: true, attempt: 1, partials: 0 },
+    ])
     expect(w2.started).toEqual([])
     w1.reply()
     expect(again.reply).toMatchObject({ token: 5, code: '' })
@@ -407,7 +409,9 @@ describe('clients', () => {
     c1.request({ id: 'a', token: 1, timeLeftMs: 100 })
     rig.advance(50)
     c1.request({ id: 'a', token: 1, timeLeftMs: 100 })
-    expect(c1.got(Kind.Pending)).toEqual([{ kind: Kind.Pending, token: 1, running: false }])
+    expect(c1.got(Kind.Pending)).toEqual([
+      { kind: Kind.Pending, token: 1, running: false, attempt: 0, partials: 0 },
+    ])
     rig.advance(99)
     expect(c1.replies).toEqual([])
     rig.advance(1)

@@ -48,7 +48,7 @@ class ModelBroker {
           known.token = token
           known.wire = wire
           if (known.done) this.answer(id)
-          else this.send(wire, { kind: Kind.Pending, token, running: true })
+          else this.send(wire, { kind: Kind.Pending, token, running: true, attempt: 1, partials: 0 })
         } else if (this.draining || this.busy) {
           this.reply(wire, token, this.draining ? ErrorCode.Draining : ErrorCode.Busy)
         } else {

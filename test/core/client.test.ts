@@ -327,7 +327,7 @@ describe('silence', () => {
       const { length } = s.requests()
       if (length > Math.max(1, answered)) {
         answered = length
-        s.hear({ kind: Kind.Pending, token: call.token, running: true })
+        s.hear({ kind: Kind.Pending, token: call.token, running: true, attempt: 1, partials: 0 })
       }
     }
     expect(s.outcome(call)).toBeUndefined()
@@ -643,6 +643,16 @@ describe('a stream', () => {
     expect(s.outcome(call)).toMatchObject({ code: ErrorCode.StreamBroken, retryable: true })
     expect(s.outcome(call)?.message).toContain('piece 1 was lost')
     expect(s.of(Kind.Cancel)).toEqual([{ kind: Kind.Cancel, token }])
+  })
+
+  test('breaks when the broker has sent more pieces than came, and would wait for credit for ever', () => {
+    const s = new Scene()
+    const call = s.submit(stream)
+    s.hear(piece(call.token, 0))
+    s.hear({ kind: Kind.Pending, token: call.token, running: true, attempt: 1, partials: 1 })
+    expect(s.outcome(call)).toBeUndefined()
+    s.hear({ kind: Kind.Pending, token: call.token, running: true, attempt: 1, partials: 8 })
+    expect(s.codeOf(call)).toBe(ErrorCode.StreamBroken)
   })
 
   test('breaks when its end announces more pieces than came', () => {

@@ -859,7 +859,7 @@ test('records out of place are counted and nothing else', () => {
   const s = new Scene().signIn()
   s.hear(
     { kind: Kind.Ready, slots: 3, services: [] },
-    { kind: Kind.Pending, token: 1, running: true },
+    { kind: Kind.Pending, token: 1, running: true, attempt: 1, partials: 0 },
     { kind: Kind.Inventory, received: 3, tokens: [] },
   )
   expect(s.took()).toEqual([])
