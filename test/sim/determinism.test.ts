@@ -1,9 +1,12 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { drawParameters } from '../../sim/draw.ts'
 import { run } from '../../sim/run.ts'
+
+// Work for the processor, not waiting: a loaded machine takes longer.
+vi.setConfig({ testTimeout: 180_000 })
 
 const script = fileURLToPath(new URL('hash-run.ts', import.meta.url))
 

@@ -1,7 +1,10 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { drawParameters } from '../../sim/draw.ts'
 import { run } from '../../sim/run.ts'
 import { MUTANTS } from './mutants.ts'
+
+// Work for the processor, not waiting: a loaded machine takes longer.
+vi.setConfig({ testTimeout: 180_000 })
 
 /** Seeds within which every broken core must be found out. */
 const SEEDS = 1000

@@ -1,10 +1,13 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { drawParameters } from '../../sim/draw.ts'
 import { retell, run } from '../../sim/run.ts'
 import { differences, parameters, parseScenario } from '../../sim/scenario.ts'
 import { shrink } from '../../sim/shrink.ts'
 import { MUTANTS } from './mutants.ts'
+
+// Work for the processor, not waiting: a loaded machine takes longer.
+vi.setConfig({ testTimeout: 180_000 })
 
 const SEED = 1
 

@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { drawParameters } from '../../sim/draw.ts'
 import { run } from '../../sim/run.ts'
+
+// Work for the processor, not waiting: a loaded machine takes longer.
+vi.setConfig({ testTimeout: 180_000 })
 
 /** The seed that names a failure, and nothing else, is what the message must show. */
 function verdict(seed: number): string {
