@@ -11,7 +11,7 @@ import { judge } from './goals.ts'
 import { type IdleResult, measureIdle } from './idle.ts'
 import { describeMachine, isQuiet, machineLine } from './machine.ts'
 import { type Comparison, FULL, QUICK } from './plan.ts'
-import { writeResults } from './report/results.ts'
+import { publish, type Results, writeResults } from './report/results.ts'
 import { asText, goalRows, runRows } from './report/tables.ts'
 import type { Surroundings } from './system.ts'
 import { findToolchain } from './toolchain.ts'
@@ -24,10 +24,11 @@ interface Flags {
   readonly measureMs?: number
   readonly program?: string
   readonly out?: string
+  readonly publish?: true
   readonly list?: true
 }
 
-const QUICK_MANNER: Manner = { rounds: 3, warmupMs: 250, measureMs: 400, fresh: false }
+const QUICK_MANNER: Manner = { rounds: 3, warmupMs: 200, measureMs: 300, fresh: false }
 const FULL_MANNER: Manner = { rounds: 5, warmupMs: 500, measureMs: 1000, fresh: true }
 const IDLE_QUICK_MS = 3000
 const IDLE_MS = 10_000
@@ -43,9 +44,10 @@ const flags: Flags = new Command('bench')
   .option('--quick', 'the goals only, in less than a minute')
   .option('--only <ids>', 'these comparisons only, separated by commas', (ids) => ids.split(','))
   .option('--rounds <n>', 'turns (default: 5, quick 3)', positive)
-  .option('--measure-ms <ms>', 'length of each window (default: 1000, quick 400)', positive)
+  .option('--measure-ms <ms>', 'length of each window (default: 1000, quick 300)', positive)
   .option('--program <file>', 'another build’s cli/main.js, to compare two (default: this one’s)')
   .option('--out <folder>', 'where results go (default: bench/results)')
+  .option('--publish', 'puts the results into docs/performance.md')
   .option('--list', 'says what there is to measure, and measures nothing')
   .parse()
   .opts()
@@ -63,6 +65,10 @@ async function main(flags: Flags): Promise<number> {
   const unknown = flags.only?.find((id) => id !== IDLE && !known.some((comparison) => comparison.id === id))
   if (unknown !== undefined) {
     console.error(`there is no comparison called ${unknown}; --list says which there are`)
+    return 2
+  }
+  if (flags.publish && (flags.quick || flags.only !== undefined)) {
+    console.error('--publish takes a full run: leave --quick and --only out')
     return 2
   }
   const plan = known.filter(({ id }) => flags.only?.includes(id) ?? true)
@@ -114,7 +120,7 @@ async function main(flags: Flags): Promise<number> {
   }
   const goals = judge(comparisons, idle)
   console.log(`\n${asText(goalRows(goals))}\n`)
-  const paths = writeResults(resolve(flags.out ?? join(ROOT, 'bench/results')), {
+  const results: Results = {
     takenAt: new Date().toISOString(),
     commit: commitOf(ROOT),
     mode: `${flags.quick ? 'quick' : 'full'}, ${manner.rounds} turns of ${manner.measureMs} ms`,
@@ -123,7 +129,9 @@ async function main(flags: Flags): Promise<number> {
     goals,
     comparisons,
     idle,
-  })
+  }
+  const paths = writeResults(resolve(flags.out ?? join(ROOT, 'bench/results')), results)
+  if (flags.publish) publish(join(ROOT, 'docs'), paths, results)
   for (const note of notes) console.log(`note: ${note}`)
   console.log(`${((performance.now() - startedAt) / 1000).toFixed(0)} s; written to ${paths.join(', ')}`)
   const broken = comparisons.some(({ contenders }) => contenders.some(({ invalid }) => invalid !== ''))

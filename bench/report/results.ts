@@ -1,5 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import type { ComparisonResult } from '../comparison.ts'
 import type { Verdict } from '../goals.ts'
 import type { IdleResult } from '../idle.ts'
@@ -44,6 +44,29 @@ export function writeResults(folder: string, results: Results): string[] {
     if (curves.length > 0) write(`${id}.svg`, curvePlot(title, unit, 'tasks/s', curves))
   }
   return paths
+}
+
+const BEGIN = '<!-- figures -->'
+const END = '<!-- end of figures -->'
+
+/**
+ * Puts results into the page that shows them, with the plots beside it.
+ * @param paths what `writeResults` has written
+ */
+export function publish(docs: string, paths: readonly string[], results: Results): void {
+  const page = join(docs, 'performance.md')
+  const folder = join(docs, 'performance')
+  mkdirSync(folder, { recursive: true })
+  const plots = paths.filter((path) => path.endsWith('.svg'))
+  for (const plot of plots) copyFileSync(plot, join(folder, basename(plot)))
+  const images = plots.map((plot) => `![${basename(plot, '.svg')}](performance/${basename(plot)})`)
+  const text = readFileSync(page, 'utf8')
+  const from = text.indexOf(BEGIN)
+  const to = text.indexOf(END)
+  if (from < 0 || to < from)
+    throw new Error(`${page} has no place for figures, between "${BEGIN}" and "${END}"`)
+  const figures = [markdownOf(results).trimEnd(), ...images].join('\n\n')
+  writeFileSync(page, `${text.slice(0, from + BEGIN.length)}\n${figures}\n${text.slice(to)}`)
 }
 
 function markdownOf({ takenAt, commit, mode, machine, notes, goals, comparisons }: Results): string {
