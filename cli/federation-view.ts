@@ -3,6 +3,8 @@ import type { BrokerStatus } from '../broker/status.ts'
 import { paintPhase } from './status.ts'
 
 const BAR_WIDTH = 20
+const BAR_WIDTH_MIN = 6
+const PHASE_WIDTH = 8
 
 /** One cluster in one sample. */
 export interface ClusterRow {
@@ -72,49 +74,59 @@ function completed({ counters }: BrokerStatus): number {
   return local + byPeers + forPeers
 }
 
-/** The picture, as wide as it needs to be: a bar of busy slots a cluster. */
-export function picture(rows: readonly ClusterRow[]): string {
-  const widest = Math.max(7, ...rows.map(({ name }) => name.length + 2))
+/** The picture: a bar of busy slots a cluster, as wide as there is room for it. */
+export function picture(rows: readonly ClusterRow[], width = 120): string {
+  const name = Math.max(7, ...rows.map((row) => row.name.length + 2))
+  const room = width - name - COLUMNS.reduce((sum, column) => sum + column.width + 1, 0) - PHASE_WIDTH - 2
+  const bar = room < BAR_WIDTH_MIN ? 0 : Math.min(BAR_WIDTH, room)
   const head = [
-    'CLUSTER'.padEnd(widest),
-    'PHASE'.padEnd(9),
-    'BUSY'.padEnd(BAR_WIDTH),
-    'FREE/SLOTS'.padStart(11),
-    'QUEUE'.padStart(7),
-    'IN FLIGHT'.padStart(10),
-    'LENT'.padStart(6),
-    'BORROWED'.padStart(9),
-    'ROUND TRIP'.padStart(11),
-    'TASKS/S'.padStart(8),
+    'CLUSTER'.padEnd(name),
+    'PHASE'.padEnd(PHASE_WIDTH),
+    ...(bar === 0 ? [] : ['BUSY'.padEnd(bar)]),
+    ...COLUMNS.map((column) => column.head.padStart(column.width)),
   ]
-  return [pc.dim(head.join(' ')), ...rows.map((row) => line(row, widest))].join('\n')
+  const lines = rows.map((row) => {
+    const title = `${row.name}${row.self ? ' *' : ''}`.padEnd(name)
+    return [
+      row.self ? pc.bold(title) : title,
+      paintPhase(row.phase) + ' '.repeat(Math.max(0, PHASE_WIDTH - row.phase.length)),
+      ...(bar === 0 ? [] : [busyBar(row, bar)]),
+      ...COLUMNS.map((column) => column.cell(row).padStart(column.width)),
+    ].join(' ')
+  })
+  return [pc.dim(head.join(' ')), ...lines].join('\n')
 }
 
-function line(row: ClusterRow, widest: number): string {
-  const name = `${row.name}${row.self ? ' *' : ''}`.padEnd(widest)
-  return [
-    row.self ? pc.bold(name) : name,
-    paintPhase(row.phase) + ' '.repeat(Math.max(0, 9 - row.phase.length)),
-    bar(row),
-    `${row.free}/${row.slots}`.padStart(11),
-    String(row.queue).padStart(7),
-    String(row.inFlight).padStart(10),
-    String(row.lent).padStart(6),
-    String(row.borrowed).padStart(9),
-    (row.roundTripMs === null ? '–' : `${row.roundTripMs.toFixed(1)} ms`).padStart(11),
-    (row.tasksPerSecond === null
-      ? '–'
-      : row.tasksPerSecond.toFixed(row.tasksPerSecond < 10 ? 1 : 0)
-    ).padStart(8),
-  ].join(' ')
+interface Column {
+  readonly head: string
+  readonly width: number
+  readonly cell: (row: ClusterRow) => string
 }
 
-function bar({ slots, free }: ClusterRow): string {
-  if (slots === 0) return pc.dim('·'.repeat(BAR_WIDTH))
+const COLUMNS: readonly Column[] = [
+  { head: 'FREE', width: 9, cell: ({ free, slots }) => `${free}/${slots}` },
+  { head: 'QUEUE', width: 6, cell: ({ queue }) => String(queue) },
+  { head: 'RUNNING', width: 7, cell: ({ inFlight }) => String(inFlight) },
+  { head: 'LENT', width: 5, cell: ({ lent }) => String(lent) },
+  { head: 'BORROWED', width: 8, cell: ({ borrowed }) => String(borrowed) },
+  {
+    head: 'ROUND',
+    width: 9,
+    cell: ({ roundTripMs }) => (roundTripMs === null ? '–' : `${roundTripMs.toFixed(1)} ms`),
+  },
+  {
+    head: 'TASKS/S',
+    width: 8,
+    cell: ({ tasksPerSecond: rate }) => (rate === null ? '–' : rate.toFixed(rate < 10 ? 1 : 0)),
+  },
+]
+
+function busyBar({ slots, free }: ClusterRow, width: number): string {
+  if (slots === 0) return pc.dim('·'.repeat(width))
   const busy = Math.min(1, Math.max(0, (slots - free) / slots))
-  const full = Math.round(busy * BAR_WIDTH)
+  const full = Math.round(busy * width)
   const paint = busy >= 0.9 ? pc.red : busy >= 0.6 ? pc.yellow : pc.green
-  return paint('█'.repeat(full)) + pc.dim('░'.repeat(BAR_WIDTH - full))
+  return paint('█'.repeat(full)) + pc.dim('░'.repeat(width - full))
 }
 
 /** For whoever is no terminal: a line a cluster, fields with names. */

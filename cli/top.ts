@@ -72,7 +72,7 @@ function screen(status: BrokerStatus, before: BrokerStatus | null): string {
   return [
     `${pc.bold('spillway top')}  ${up} of ${rows.length} clusters up, ${slots - free} of ${slots} slots busy  ${pc.dim(`seen by ${status.name}, up ${duration(status.uptimeMs)}`)}`,
     '',
-    picture(rows),
+    picture(rows, process.stdout.columns || undefined),
   ].join('\n')
 }
 

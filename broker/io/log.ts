@@ -20,6 +20,13 @@ export async function makeLogger({ logLevel, logFormat }: LogSettings, name: str
   const colorize = process.stderr.isTTY === true && (process.env.NO_COLOR ?? '') === ''
   return pino(
     options,
-    pretty({ destination: 2, sync: true, colorize, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' }),
+    pretty({
+      destination: 2,
+      sync: true,
+      colorize,
+      singleLine: true,
+      ignore: 'pid,hostname,event',
+      translateTime: 'SYS:HH:MM:ss.l',
+    }),
   )
 }

@@ -93,6 +93,13 @@ test('the bar is as full as the cluster, and the columns stand below each other'
   expect(lines[2]).toContain(`${'█'.repeat(4)}${'░'.repeat(16)}`)
 })
 
+test('a narrow terminal has no bar, but every column', () => {
+  const { rig } = federation()
+  const lines = stripVTControlCharacters(picture(clusterRows(statusOf(rig), null), 80)).split('\n')
+  for (const line of lines) expect(line.length).toBeLessThanOrEqual(80)
+  expect(lines[0]).toMatch(/^CLUSTER PHASE +FREE +QUEUE RUNNING {2}LENT BORROWED +ROUND +TASKS\/S$/)
+})
+
 test('a plain line has fields with names', () => {
   const [west] = clusterRows(statusOf(federation().rig), null)
   if (west === undefined) throw new Error('no row')
