@@ -1,3 +1,4 @@
+import { text } from 'node:stream/consumers'
 import { parseHttpAddress } from '../broker/endpoint.ts'
 import { type BrokerStatus, brokerStatusSchema } from '../broker/status.ts'
 
@@ -28,10 +29,9 @@ function withHost(http: string): string {
 
 /** @throws AdminError that says what to do */
 export async function fetchStatus(url: URL): Promise<BrokerStatus> {
-  let text: string
+  let answer: string
   try {
-    const response = await fetch(new URL('/status', url), { signal: AbortSignal.timeout(TIMEOUT_MS) })
-    text = await response.text()
+    answer = await read(new URL('/status', url))
   } catch (error) {
     throw new AdminError(
       `no broker's admin HTTP at ${url.host} (${reasonOf(error)}): is the broker up, with --http ${url.host}?`,
@@ -40,7 +40,7 @@ export async function fetchStatus(url: URL): Promise<BrokerStatus> {
     )
   }
   try {
-    return brokerStatusSchema.parse(JSON.parse(text))
+    return brokerStatusSchema.parse(JSON.parse(answer))
   } catch (error) {
     throw new AdminError(
       `${url.host} answers, but not as this version's broker does: give the address after a broker's --http`,
@@ -50,9 +50,19 @@ export async function fetchStatus(url: URL): Promise<BrokerStatus> {
   }
 }
 
+/** Not by `fetch`, which refuses a hundred ports that browsers must not be sent to. */
+async function read(url: URL): Promise<string> {
+  const { get } = url.protocol === 'https:' ? await import('node:https') : await import('node:http')
+  return await new Promise((resolve, reject) => {
+    const request = get(url, { signal: AbortSignal.timeout(TIMEOUT_MS) }, (response) => {
+      text(response).then(resolve, reject)
+    })
+    request.on('error', reject)
+  })
+}
+
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  if (error.name === 'TimeoutError') return `no answer within ${TIMEOUT_MS} ms`
-  const { cause } = error
-  return cause instanceof Error && 'code' in cause ? String(cause.code) : error.message
+  if (error.name === 'AbortError' || error.name === 'TimeoutError') return `no answer within ${TIMEOUT_MS} ms`
+  return 'code' in error ? String(error.code) : error.message
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -377,9 +378,30 @@ describe('status and top', () => {
     expect(await ended).toBe(130)
   })
 
+  test('status tells a broker from something else that answers, and from something that does not', async () => {
+    let answer: (response: ServerResponse) => void = (response) => response.end('{"hello": true}')
+    const server = createServer((_request, response) => answer(response))
+    onTestFinished(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const address = server.address()
+    const http = `127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
+    const other = await spillway(['status', '--http', http])
+    expect(other.code).toBe(1)
+    expect(other.stderr).toContain("answers, but not as this version's broker does")
+    answer = () => {}
+    const mute = await spillway(['status', '--http', http])
+    expect(mute.code).toBe(69)
+    expect(mute.stderr).toContain('no answer within 3000 ms')
+  })
+
   test.each(['status', 'top'])('%s ends with 69 and says what to do when nobody answers', async (verb) => {
     const { code, stdout, stderr } = await spillway([verb, '--http', '127.0.0.1:9'])
     expect({ code, stdout }).toEqual({ code: 69, stdout: '' })
-    expect(stderr).toMatch(/no broker's admin HTTP at 127\.0\.0\.1:9 \(.*\): is the broker up, with --http/)
+    expect(stderr).toMatch(
+      /no broker's admin HTTP at 127\.0\.0\.1:9 \(ECONNREFUSED\): is the broker up, with --http/,
+    )
   })
 })
