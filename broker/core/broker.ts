@@ -112,28 +112,34 @@ export class Broker implements Machine {
   }
 
   // ---------------------------------------------------------------- what arrives
+  // Once it has said goodbye the broker is deaf: an answer would bring it back to life for whoever hears it.
 
   localfe(key: string, message: Message, now: number): void {
+    if (this.#left) return
     this.clients.receive(key, message, now)
     this.#settle(now)
   }
 
   localbe(key: string, message: Message, now: number): void {
+    if (this.#left) return
     this.workers.receive(key, message, now)
     this.#settle(now)
   }
 
   cloudfe(key: string, message: Message, now: number): void {
+    if (this.#left) return
     this.guests.receive(key, message, now)
     this.#settle(now)
   }
 
   cloudbe(key: string, message: Message, now: number): void {
+    if (this.#left) return
     this.peers.receive(key, message, now)
     this.#settle(now)
   }
 
   statefe(message: Message, now: number): void {
+    if (this.#left) return
     for (const record of message.records) {
       if (record.kind === Kind.State) this.peers.state(record, now)
       else this.counters.drop('out_of_place')
@@ -149,21 +155,25 @@ export class Broker implements Machine {
     body: Uint8Array,
     now: number,
   ): void {
+    if (this.#left) return
     this.clients.stockRequest(key, envelope, id, body, now)
     this.#settle(now)
   }
 
   stockReady(key: string, dialect: Dialect, now: number): void {
+    if (this.#left) return
     this.workers.stockReady(key, dialect, now)
     this.#settle(now)
   }
 
   stockHeartbeat(key: string, now: number): void {
+    if (this.#left) return
     this.workers.stockHeartbeat(key, now)
     this.#settle(now)
   }
 
   stockReply(key: string, dialect: Dialect, token: Token, body: Uint8Array, now: number): void {
+    if (this.#left) return
     this.workers.stockReply(key, dialect, token, body, now)
     this.#settle(now)
   }
@@ -189,6 +199,7 @@ export class Broker implements Machine {
   /** What the caller was given to send and could not. Workers' and peers' tasks are taken back; answers are kept for
    *  whoever asks again. */
   undelivered(link: Link, records: readonly Record[], reason: UndeliveredReason, now: number): void {
+    if (this.#left) return
     switch (link.socket) {
       case 'localbe': {
         const worker = this.workers.byKey.get(link.key)
@@ -207,7 +218,10 @@ export class Broker implements Machine {
             continue
           }
           const task = reader?.tasks.get(token)
-          if (task !== undefined) this.scheduler.pieceLost(task, now)
+          if (task === undefined) continue
+          // To a reader that cannot be reached a stream begun anew would go the same way, again and again.
+          if (link.socket === 'localfe' && reason === 'unreachable') this.scheduler.readerLost(task, now)
+          else this.scheduler.pieceLost(task, now)
         }
       }
     }

@@ -400,6 +400,11 @@ export class Scheduler {
     task.current = null
     this.#running--
     this.#letGo(assignment)
+    // A pipe that is too small for the stream stays so: not more starts than a failing task gets.
+    if (task.guest === null && task.starts >= this.#config.attemptsMax) {
+      this.fail(task, streamBroken('inventory'), now)
+      return
+    }
     this.#afterFailure(task, 'inventory', now, '')
   }
 

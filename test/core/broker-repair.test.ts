@@ -112,6 +112,30 @@ describe('pieces that a full pipe did not take', () => {
     expect(worker.got(Kind.Cancel)).toHaveLength(1)
   })
 
+  test('end a stream whose reader cannot be reached, even one that may be started again', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const client = rig.client('c1')
+    client.request({ id: 'stream', flags: Flag.Stream | Flag.RestartStream, creditUpTo: 4 })
+    worker.say(piece(worker.token(), 0))
+    rig.undelivered(client.itsLink, client.got(Kind.Partial), 'unreachable')
+    expect(client.reply.code).toBe(ErrorCode.StreamBroken)
+    expect(worker.started).toEqual(['stream'])
+  })
+
+  test('do not start a stream more often than a failing task', () => {
+    const rig = new Rig({ attemptsMax: 3 })
+    const workers = ['w1', 'w2', 'w3', 'w4'].map((key) => rig.worker(key).ready())
+    const client = rig.client('c1')
+    client.request({ id: 'stream', flags: Flag.Stream | Flag.RestartStream, creditUpTo: 4 })
+    for (const worker of workers.slice(0, 3)) {
+      worker.say(piece(worker.token(), 0))
+      rig.undelivered(client.itsLink, client.got(Kind.Partial).slice(-1), 'full')
+    }
+    expect(workers.map(({ started }) => started.length)).toEqual([1, 1, 1, 0])
+    expect(client.reply.code).toBe(ErrorCode.StreamBroken)
+  })
+
   test("give a peer's stream back to it", () => {
     const rig = new Rig()
     const worker = rig.worker('w1').ready()
@@ -195,6 +219,21 @@ describe('a slow task at stock workers', () => {
     expect(client.replies).toHaveLength(0)
     workers[0]?.done()
     expect(client.replies.map(({ code }) => code)).toEqual([''])
+  })
+})
+
+describe('a broker that has left', () => {
+  test('answers nobody any more', () => {
+    const rig = new Rig()
+    const guest = rig.guest('east').hello()
+    rig.broker.drain(1000, rig.now)
+    expect(rig.drainedTimes).toBe(1)
+    const before = rig.wire.length
+    guest.hello().heartbeat()
+    rig.client('c1').request({ id: 'late' })
+    rig.worker('w1').ready()
+    rig.advance(10_000)
+    expect(rig.wire.length).toBe(before)
   })
 })
 
