@@ -61,6 +61,23 @@ export class SystemPool {
     }
   }
 
+  /** Starts at once whatever a comparison needs and is kept; what cannot be started says so when it is taken. */
+  async prepare(comparison: Comparison): Promise<void> {
+    if (!this.#keep) return
+    const wanted = new Map(comparison.contenders.map(({ spec }) => [JSON.stringify(spec), spec]))
+    await Promise.all(
+      [...wanted]
+        .filter(([key]) => !this.#idle.has(key))
+        .map(async ([key, spec]) => {
+          try {
+            this.#idle.set(key, await startSystem(spec, this.#surroundings))
+          } catch {
+            // The turn of it will tell.
+          }
+        }),
+    )
+  }
+
   async take(spec: SystemSpec): Promise<System> {
     const key = JSON.stringify(spec)
     const idle = this.#idle.get(key)
@@ -98,6 +115,7 @@ export async function compare(
   const runs = new Map(contenders.map(({ id }) => [id, [] as Measurement[]]))
   const missing = new Map<string, string>()
   const invalid = new Map<string, string>()
+  await pool.prepare(comparison)
   const rounds = Math.min(comparison.rounds ?? manner.rounds, manner.rounds)
   for (let turn = 0; turn < rounds; turn++) {
     for (let n = 0; n < contenders.length; n++) {

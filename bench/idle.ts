@@ -17,7 +17,7 @@ export interface IdleResult {
 const CLIENTS = 10_000
 const WORKERS = 1000
 /** For connections, garbage and compilers to come to rest. */
-const REST_MS = 3000
+const REST_MS = 2000
 
 /** What a broker costs that has thousands of connections and nothing to do. Every client has had a task done before. */
 export async function measureIdle(surroundings: Surroundings, measureMs: number): Promise<IdleResult> {

@@ -12,7 +12,7 @@ import { type IdleResult, measureIdle } from './idle.ts'
 import { describeMachine, isQuiet, machineLine } from './machine.ts'
 import { type Comparison, FULL, QUICK } from './plan.ts'
 import { publish, type Results, writeResults } from './report/results.ts'
-import { asText, goalRows, runRows } from './report/tables.ts'
+import { asText, FOREIGN_MAX, goalRows, runRows } from './report/tables.ts'
 import type { Surroundings } from './system.ts'
 import { findToolchain } from './toolchain.ts'
 import { usageIsKnown } from './usage.ts'
@@ -29,8 +29,8 @@ interface Flags {
 }
 
 const QUICK_MANNER: Manner = { rounds: 3, warmupMs: 200, measureMs: 300, fresh: false }
-const FULL_MANNER: Manner = { rounds: 5, warmupMs: 500, measureMs: 1000, fresh: true }
-const IDLE_QUICK_MS = 3000
+const FULL_MANNER: Manner = { rounds: 5, warmupMs: 400, measureMs: 800, fresh: true }
+const IDLE_QUICK_MS = 2000
 const IDLE_MS = 10_000
 const IDLE = 'idle'
 
@@ -44,7 +44,7 @@ const flags: Flags = new Command('bench')
   .option('--quick', 'the goals only, in less than a minute')
   .option('--only <ids>', 'these comparisons only, separated by commas', (ids) => ids.split(','))
   .option('--rounds <n>', 'turns (default: 5, quick 3)', positive)
-  .option('--measure-ms <ms>', 'length of each window (default: 1000, quick 300)', positive)
+  .option('--measure-ms <ms>', 'length of each window (default: 800, quick 300)', positive)
   .option('--program <file>', 'another build’s cli/main.js, to compare two (default: this one’s)')
   .option('--out <folder>', 'where results go (default: bench/results)')
   .option('--publish', 'puts the results into docs/performance.md')
@@ -117,6 +117,13 @@ async function main(flags: Flags): Promise<number> {
     progress('10,000 idle clients and 1,000 idle workers')
     idle = await measureIdle(surroundings, flags.quick ? IDLE_QUICK_MS : IDLE_MS)
     progress('')
+  }
+  const runs = comparisons.flatMap(({ contenders }) => contenders.flatMap((contender) => contender.runs))
+  const disturbed = runs.filter(({ foreignCores }) => foreignCores > FOREIGN_MAX).length
+  if (disturbed > 0) {
+    notes.unshift(
+      `${disturbed} of ${runs.length} runs were disturbed: others took more than ${FOREIGN_MAX} processors; ${disturbed > runs.length / 10 ? 'do not quote' : 'see the rows'}`,
+    )
   }
   const goals = judge(comparisons, idle)
   console.log(`\n${asText(goalRows(goals))}\n`)

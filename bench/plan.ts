@@ -17,7 +17,7 @@ export interface Comparison {
   readonly id: string
   readonly title: string
   readonly contenders: readonly Contender[]
-  /** Turns, when other than usual. */
+  /** Turns, when fewer than usual: no goal is read from it, and there are only ten minutes. */
   readonly rounds?: number
 }
 
@@ -144,6 +144,7 @@ const PEERS: Comparison = {
 
 const BUSY_PEERS: Comparison = {
   id: 'busy-peers',
+  rounds: 3,
   title: 'local tasks beside peers whose capacity changes all the time',
   contenders: [besidePeers('one', 1, 10), besidePeers('many', 64, 10)],
 }
@@ -151,6 +152,7 @@ const BUSY_PEERS: Comparison = {
 const SLOW_HOSTS: WorkerSpec = { kind: 'native', hosts: 1, slots: 64, workMs: 20 }
 const HOT: Comparison = {
   id: 'hot',
+  rounds: 3,
   title: 'one hot cluster, tasks of 20 ms, 64 slots a cluster, 1,000 outstanding',
   contenders: [
     thousand('alone', 'the hot cluster alone', { broker: 'spillway', client: NATIVE, workers: SLOW_HOSTS }),
@@ -182,6 +184,7 @@ function founding(id: string, label: string, broker: SystemSpec['broker']): Cont
 
 const FOUNDING: Comparison = {
   id: 'founding',
+  rounds: 3,
   title: '1,000 REQ clients × 10 requests a second, 1 KiB, 300 workers',
   contenders: [
     founding('stock', 'Spillway, stock dialect', 'spillway'),
@@ -193,6 +196,7 @@ const FOUNDING: Comparison = {
 /** Latency at a given load, counted from when each task was due. */
 const OPEN_LOOP: Comparison = {
   id: 'open-loop',
+  rounds: 3,
   title: 'open loop, 20,000 tasks a second, 64 B',
   contenders: [
     { ...thousand('native', 'Spillway, native', SPILLWAY_NATIVE), rate: 20_000 },
@@ -205,6 +209,7 @@ const OPEN_LOOP: Comparison = {
 /** The libraries where the bare generators were. */
 const LIBRARIES: Comparison = {
   id: 'libraries',
+  rounds: 3,
   title: 'what the libraries cost, 1,000 outstanding, 64 B',
   contenders: [
     thousand('bare-ends', 'bare client, bare hosts', SPILLWAY_NATIVE),

@@ -83,7 +83,7 @@ function markdownOf({ takenAt, commit, mode, machine, notes, goals, comparisons 
 
 function throughputBars(comparisons: readonly ComparisonResult[]): Bar[] {
   const series = {
-    throughput: 'load from outside Node’s libraries',
+    throughput: 'bare load generators',
     'nats-throughput': 'Node at both ends, local',
     'nats-across': 'Node at both ends, two clusters',
   }
@@ -98,6 +98,12 @@ function throughputBars(comparisons: readonly ComparisonResult[]): Bar[] {
   )
 }
 
+const CURVE_NAMES: { readonly [id: string]: string } = {
+  native: 'Spillway, native',
+  stock: 'Spillway, stock dialect',
+  bare: 'bare zeromq.js',
+}
+
 /** Contenders of a sweep are called by their system and their place on the x axis. */
 function curvesOf(sweep: ComparisonResult | undefined): Curve[] {
   const curves = new Map<string, { x: number; y: number }[]>()
@@ -108,5 +114,5 @@ function curvesOf(sweep: ComparisonResult | undefined): Curve[] {
     points.push({ x: Number(x), y: spreadOf(runs.map(({ tasksPerSecond }) => tasksPerSecond)).median })
     curves.set(name, points)
   }
-  return [...curves].map(([name, points]) => ({ name, points }))
+  return [...curves].map(([name, points]) => ({ name: CURVE_NAMES[name] ?? name, points }))
 }

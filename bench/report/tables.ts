@@ -57,8 +57,8 @@ function runRow(contender: ContenderResult): Row {
   ]
 }
 
-/** Foreign processes on a core beyond this make a run doubtful. */
-const FOREIGN_MAX = 0.15
+/** Processors taken by somebody else beyond which a run is doubtful. */
+export const FOREIGN_MAX = 0.15
 
 /** What a reader has to know before he believes the figures. */
 export function remarks({ runs, rate, loadFromNode }: ContenderResult): string {
