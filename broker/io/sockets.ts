@@ -50,12 +50,19 @@ export function makeSockets(name: string, frameMax: number): Sockets {
     // Burst of reconnects after a restart.
     backlog: 1024,
   }
+  const redial = {
+    reconnectInterval: 100,
+    reconnectMaxInterval: 2000,
+    // A peer that was moved leaves an address behind at which nobody even refuses, and DNS names it for a while: give up, so
+    // that the name is looked up again. Left to itself TCP would try for two minutes.
+    connectTimeout: 2000,
+  }
   return {
     localfe: new Router({ ...router, sendHighWaterMark: CLIENT_PIPE_MAX }),
     localbe: new Router(router),
     cloudfe: new Router({ ...router, routingId: name }),
-    cloudbe: new Router({ ...router, routingId: name, reconnectInterval: 100, reconnectMaxInterval: 2000 }),
-    statefe: new Subscriber({ ...common, reconnectInterval: 100, reconnectMaxInterval: 2000 }),
+    cloudbe: new Router({ ...router, ...redial, routingId: name }),
+    statefe: new Subscriber({ ...common, ...redial }),
     // A slow subscriber misses states rather than hold us up: the next one says all that the lost one said.
     statebe: new Publisher({ ...common, sendTimeout: 0, sendHighWaterMark: 64 }),
   }
