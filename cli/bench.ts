@@ -182,5 +182,7 @@ function shares(counts: ReadonlyMap<string, number>, shown: number): string {
 }
 
 function milliseconds(latency: Histogram, percentile: number): number {
-  return latency.totalCount === 0 ? 0 : latency.getValueAtPercentile(percentile) / UNITS_PER_MS
+  // A percentile is the upper end of its bucket, which the largest value need not reach.
+  const value = Math.min(latency.getValueAtPercentile(percentile), latency.maxValue)
+  return latency.totalCount === 0 ? 0 : value / UNITS_PER_MS
 }
