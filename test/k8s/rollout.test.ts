@@ -1,5 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, onTestFailed, test } from 'vitest'
@@ -12,7 +15,8 @@ async function runRollout(): Promise<{ report: RolloutReport; story: string }> {
   const namespaces = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc']
   if (!asRoot) namespaces.push('--user', '--map-root-user')
   const program = fileURLToPath(new URL('node/rollout.ts', import.meta.url))
-  const child = spawn('unshare', [...namespaces, process.execPath, '--import', 'tsx', program], {
+  const directory = mkdtempSync(join(tmpdir(), 'spillway-k8s-'))
+  const child = spawn('unshare', [...namespaces, process.execPath, '--import', 'tsx', program, directory], {
     env: { ...process.env, SANDBOX_USERS: asRoot ? 'all' : 'one' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -21,6 +25,7 @@ async function runRollout(): Promise<{ report: RolloutReport; story: string }> {
     text(child.stderr),
     once(child, 'exit'),
   ])
+  rmSync(directory, { recursive: true })
   if (code !== 0) throw new Error(`the run ended with ${code}:\n${story}`)
   return { report: rolloutReport.parse(JSON.parse(output)), story }
 }

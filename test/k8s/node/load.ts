@@ -6,7 +6,7 @@
  */
 
 import { createHash } from 'node:crypto'
-import { Client, SpillwayError } from 'spillway/client'
+import { Client, SpillwayError } from '../../../client/main.ts'
 import type { LoadReport } from './load-report.ts'
 
 const [broker = '', outstanding = ''] = process.argv.slice(2)

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { root } from '../render.ts'
 import { type ConfigData, ConfigVolume } from './config-volume.ts'
+import { environmentOf } from './environment.ts'
 import type { PodTemplate, Probe } from './pod-spec.ts'
 
 export interface PodOptions {
@@ -99,7 +100,11 @@ export class Pod {
       String(this.#container.securityContext.readOnlyRootFilesystem),
       ...this.#mounts(),
       '--',
-      ...Object.entries(this.#environment()).map(([name, value]) => `${name}=${value}`),
+      ...Object.entries({
+        NODE_ENV: 'production',
+        HOSTNAME: this.options.name,
+        ...environmentOf(this.#container.env, this.options.namespace, this.options.configMaps),
+      }).map(([name, value]) => `${name}=${value}`),
       ...this.options.entrypoint,
       ...this.#container.args,
     ]
@@ -234,27 +239,6 @@ export class Pod {
       if ('emptyDir' in volume) mkdirSync(source, { recursive: true, mode: 0o777 })
       return [source, mountPath]
     })
-  }
-
-  /** As the kubelet makes it: `$(NAME)` stands for a variable named before. */
-  #environment(): Record<string, string> {
-    const environment: Record<string, string> = { NODE_ENV: 'production', HOSTNAME: this.options.name }
-    for (const variable of this.#container.env) {
-      if ('value' in variable) {
-        environment[variable.name] = variable.value.replace(
-          /\$\((\w+)\)/g,
-          (reference, name: string) => environment[name] ?? reference,
-        )
-      } else if ('fieldRef' in variable.valueFrom) {
-        environment[variable.name] = this.options.namespace
-      } else {
-        const { name, key } = variable.valueFrom.configMapKeyRef
-        const value = this.options.configMaps.get(name)?.[key]
-        if (value === undefined) throw new Error(`${this.name} needs ${key} of ConfigMap ${name}`)
-        environment[variable.name] = value
-      }
-    }
-    return environment
   }
 }
 

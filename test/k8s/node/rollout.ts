@@ -1,11 +1,12 @@
 /**
  * Runs the rendered `local` overlay under load through everything that happens to a deployment, and prints what came of it
  * as JSON. Has to be started in namespaces of its own, by `rollout.test.ts`; all of its processes end with it.
+ *
+ *   rollout.ts DIRECTORY
  */
 
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ConfigMap } from 'kubernetes-models/v1'
 import { z } from 'zod'
@@ -17,7 +18,8 @@ import { type PodTemplate, podTemplate } from './pod-spec.ts'
 import type { Phase, RolloutReport } from './rollout-report.ts'
 
 const started = performance.now()
-const directory = mkdtempSync(join(tmpdir(), 'spillway-k8s-'))
+/** For the pods' files; whoever starts this clears them away. */
+const directory = process.argv[2] ?? ''
 const say = (what: string) =>
   process.stderr.write(`${((performance.now() - started) / 1000).toFixed(1)} s ${what}\n`)
 
@@ -155,6 +157,14 @@ const loadPod = podTemplate.parse({
     automountServiceAccountToken: false,
     enableServiceLinks: false,
   },
+})
+
+// Why it was ended, if it is, is in the logs of its pods.
+process.on('uncaughtException', (error) => {
+  for (const pod of cluster.pods)
+    say(`${pod.name}, its last words:\n${pod.log.split('\n').slice(-8).join('\n')}`)
+  say(String(error.stack))
+  process.exit(1)
 })
 
 const clusters = ['west', 'east', 'north']
