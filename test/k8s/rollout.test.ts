@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -57,6 +58,14 @@ describe('the local overlay, run as processes under load', () => {
   test('every pod drained by itself, long before its grace period was over', () => {
     for (const end of report.ends) expect(end).toMatchObject({ killed: false, exitCode: 0 })
     expect(Math.max(...report.ends.map(({ tookMs }) => tookMs))).toBeLessThan(20_000)
+  })
+
+  test('the commands that the manual has run in a pod do what it says', () => {
+    const [status, request, json] = report.said.map(({ output }) => output)
+    for (const name of ['west', 'east', 'north']) expect(status).toContain(name)
+    const answer = createHash('sha256').update('hello').digest('hex')
+    expect(request?.trim()).toBe(answer)
+    expect(json).toContain(answer)
   })
 
   test("one cluster's load is run by all three", () => {

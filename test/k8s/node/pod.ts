@@ -1,8 +1,9 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { root } from '../render.ts'
 import { type ConfigData, ConfigVolume } from './config-volume.ts'
 import { environmentOf } from './environment.ts'
@@ -100,11 +101,7 @@ export class Pod {
       String(this.#container.securityContext.readOnlyRootFilesystem),
       ...this.#mounts(),
       '--',
-      ...Object.entries({
-        NODE_ENV: 'production',
-        HOSTNAME: this.options.name,
-        ...environmentOf(this.#container.env, this.options.namespace, this.options.configMaps),
-      }).map(([name, value]) => `${name}=${value}`),
+      ...this.#environment(),
       ...this.options.entrypoint,
       ...this.#container.args,
     ]
@@ -151,6 +148,27 @@ export class Pod {
     // What is still sent there vanishes without a word: whoever waits for a refusal waits long.
     execFileSync('ip', ['route', 'replace', 'blackhole', this.options.address])
     return { pod: this.name, tookMs: performance.now() - since, killed, exitCode: child?.exitCode ?? null }
+  }
+
+  /** `kubectl exec`: a command beside the container's, in its namespaces, root and environment. @returns what it prints */
+  async exec(...command: string[]): Promise<string> {
+    const pid = String(this.#process?.pid)
+    const enter = [
+      '--target',
+      pid,
+      '--net',
+      '--mount',
+      '--uts',
+      '--root',
+      '--wd=/',
+      '--',
+      '/usr/bin/env',
+      '-i',
+      ...this.#environment(),
+      ...command,
+    ]
+    const { stdout } = await promisify(execFile)('nsenter', enter)
+    return stdout
   }
 
   /** Stops the container's process where it is, as a bug that hangs would. */
@@ -228,6 +246,14 @@ export class Pod {
       // Refused, reset, or not in time: the probe has failed, which is an answer too.
       return false
     }
+  }
+
+  #environment(): string[] {
+    const { name, namespace, configMaps } = this.options
+    const own = environmentOf(this.#container.env, namespace, configMaps)
+    return Object.entries({ NODE_ENV: 'production', HOSTNAME: name, ...own }).map(
+      ([name, value]) => `${name}=${value}`,
+    )
   }
 
   #mounts(): string[] {

@@ -23,6 +23,8 @@ export type Phase = z.output<typeof phase>
 export const rolloutReport = z.object({
   /** From nothing to three brokers that know each other. */
   startedInMs: z.number(),
+  /** What the manual's commands printed. */
+  said: z.array(z.object({ command: z.string(), output: z.string() })),
   tookMs: z.number(),
   phases: z.array(phase),
   load: loadReport,

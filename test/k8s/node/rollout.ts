@@ -172,6 +172,15 @@ const clusters = ['west', 'east', 'north']
 await cluster.apply(wanted)
 await allKnowEachOther(clusters)
 const startedInMs = Math.round(performance.now() - started)
+// The commands of the manual that run in a pod, as they are written there.
+const manual = readFileSync(join(root, 'docs/kubernetes.md'), 'utf8')
+const said: RolloutReport['said'] = []
+for (const [, namespace = '', command = ''] of manual.matchAll(
+  /^kubectl -n (\S+) exec statefulset\/broker -- (.*)$/gm,
+)) {
+  said.push({ command, output: await brokerOf(namespace).exec(...command.split(' ')) })
+}
+
 load = cluster.run('spillway-west', 'load', loadPod, [
   ...['/usr/bin/env', '-C', '/app', '/nodejs/bin/node', '--import', 'tsx'],
   '/app/test/k8s/node/load.ts',
@@ -234,6 +243,7 @@ const ends = cluster.ends.length
 await cluster.deleteAll()
 const report: RolloutReport = {
   startedInMs,
+  said,
   tookMs: Math.round(performance.now() - started),
   phases,
   load: loaded,
