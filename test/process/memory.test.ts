@@ -169,7 +169,9 @@ describe('who behaves badly leaves no trace:', () => {
     await free(west, 1000)
     const early = await west.report()
     const west1 = client(west)
-    const body = Buffer.alloc(4000, 'x')
+    // Each deaf client leaves a full pipe of 512 answers behind, 30 MB: kept, those of four would be 120 MB.
+    const body = Buffer.alloc(60_000, 'x')
+    const tasks = 1500
     const sendAndNeverRead = async (round: number): Promise<number> => {
       // Its own pipe takes nothing, so that the answers pile up at the broker as soon as TCP's buffers are full.
       const deaf = new Dealer({
@@ -179,16 +181,16 @@ describe('who behaves badly leaves no trace:', () => {
         receiveBufferSize: 4096,
       })
       deaf.connect(west.endpoints.localfe)
-      for (let i = 0; i < 10_000; i++) await deaf.send(oneTask(`deaf-${round}-${i}`, body))
+      for (let i = 0; i < tasks; i++) await deaf.send(oneTask(`deaf-${round}-${i}`, body))
       await eventually(async () => {
         const report = await west.report()
-        expect(report.received).toBeGreaterThanOrEqual(round * 10_000)
+        expect(report.received).toBeGreaterThanOrEqual(round * tasks)
         expectNothingUnderWay(report)
       }, 20_000)
       // Others are served meanwhile.
       expect((await west1.request('hello')).text()).toBe('hello')
       deaf.close()
-      await eventually(async () => expect(held(await west.report()) - held(early)).toBeLessThan(2 * MIB))
+      await eventually(async () => expect(held(await west.report()) - held(early)).toBeLessThan(4 * MIB))
       return (await west.report()).memory.rss
     }
     const first = await sendAndNeverRead(1)
@@ -196,7 +198,7 @@ describe('who behaves badly leaves no trace:', () => {
     await sendAndNeverRead(3)
     await sendAndNeverRead(4)
     // What libzmq held for one is there for the next: the process as a whole does not grow with their number.
-    expect((await sendAndNeverRead(5)) - first).toBeLessThan(20 * MIB)
+    expect((await sendAndNeverRead(5)) - first).toBeLessThan(80 * MIB)
   })
 
   test('a worker that takes tasks and never answers', { timeout: 60_000 }, async () => {
