@@ -12,6 +12,7 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts ./scripts
 COPY protocol ./protocol
+COPY settings ./settings
 COPY broker ./broker
 COPY client ./client
 COPY worker ./worker

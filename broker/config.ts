@@ -1,9 +1,9 @@
 import { z } from 'zod'
+import { bindEndpoint, connectEndpoint, parseHttpAddress } from '../settings/endpoint.ts'
+import { parseSettings, type Sources } from '../settings/settings.ts'
 import type { CoreConfig } from './core/config.ts'
 import { POLICIES, type PolicyName } from './core/routing.ts'
-import { bindEndpoint, connectEndpoint, parseHttpAddress } from './endpoint.ts'
 import type { ReactorOptions } from './io/reactor.ts'
-import { parseSettings, type Sources } from './settings.ts'
 
 const MINUTE_MS = 60_000
 const DAY_MS = 86_400_000

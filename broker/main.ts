@@ -1,9 +1,9 @@
 /** The broker as a library: one cluster's broker in this process. Import as `spillway/broker`. */
 
 import { setTimeout as pause } from 'node:timers/promises'
+import { parseHttpAddress } from '../settings/endpoint.ts'
 import { type BrokerConfig, type BrokerSettings, parseBrokerConfig, reactorOptions } from './config.ts'
 import type { BrokerEvent } from './core/event.ts'
-import { parseHttpAddress } from './endpoint.ts'
 import type { Admin } from './io/admin.ts'
 import { logEvent, logMalformed } from './io/event-log.ts'
 import { type Logger, makeLogger } from './io/log.ts'
@@ -12,8 +12,8 @@ import { Reactor } from './io/reactor.ts'
 import { readPeers, readStatus } from './io/status.ts'
 import type { BrokerStatus, PeerStatus } from './status.ts'
 
+export { ConfigurationError, type ConfigurationProblem } from '../settings/configuration-error.ts'
 export type { BrokerConfig, BrokerSettings } from './config.ts'
-export { ConfigurationError, type ConfigurationProblem } from './configuration-error.ts'
 export type { BrokerEvent } from './core/event.ts'
 export type { BrokerStatus, PeerStatus } from './status.ts'
 

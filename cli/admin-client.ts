@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers'
-import { parseHttpAddress } from '../broker/endpoint.ts'
 import { type BrokerStatus, brokerStatusSchema } from '../broker/status.ts'
+import { parseHttpAddress } from '../settings/endpoint.ts'
 
 export const HTTP_DEFAULT = '127.0.0.1:9464'
 const TIMEOUT_MS = 3000

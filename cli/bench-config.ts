@@ -1,12 +1,12 @@
 import { z } from 'zod'
-import { endpointSchema } from '../client/config.ts'
 import { OUTSTANDING_LIMIT } from '../client/core/config.ts'
 import { NAME_MAX } from '../protocol/record.ts'
+import { connectEndpoint } from '../settings/endpoint.ts'
 
 /** What `spillway bench` can be told. */
 export const benchSchema = z.strictObject({
   connect: z
-    .array(endpointSchema)
+    .array(connectEndpoint)
     .min(1)
     .describe('a broker’s localfe; may be given again: tried in this order'),
   outstanding: z
@@ -36,7 +36,7 @@ export const benchSchema = z.strictObject({
   warmup: z.number().min(0).max(3600).default(1).describe('load before that, seconds'),
   service: z
     .string()
-    .refine((name) => Buffer.byteLength(name) <= NAME_MAX, `expected at most ${NAME_MAX} octets`)
+    .refine((name) => Buffer.byteLength(name) <= NAME_MAX, `at most ${NAME_MAX} octets`)
     .default('')
     .describe('which workers are to do it'),
 })

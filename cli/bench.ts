@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander'
 import type { Histogram } from 'hdr-histogram-js'
-import { ConfigurationError } from '../broker/configuration-error.ts'
 import { Client, type Reply, SpillwayError, TimeoutError, UnavailableError } from '../client/main.ts'
+import { ConfigurationError } from '../settings/configuration-error.ts'
 import { Load, type LoadResult, UNITS_PER_MS } from './bench/load.ts'
 import { type BenchConfig, benchSchema } from './bench-config.ts'
 import { resolveConfiguration } from './configuration.ts'

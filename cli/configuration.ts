@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { parseDocument } from 'yaml'
 import type { z } from 'zod'
-import { ConfigurationError, type ConfigurationProblem } from '../broker/configuration-error.ts'
-import { parseSettings, type Setting, type Sources, settingsOf } from '../broker/settings.ts'
+import { ConfigurationError, type ConfigurationProblem } from '../settings/configuration-error.ts'
+import { parseSettings, type Setting, type Sources, settingsOf } from '../settings/settings.ts'
 
 /** Where values come from. Each later source is beaten by the ones before it, and all beat the schema's defaults. */
 export interface ConfigurationSources<S extends z.ZodType> {
@@ -115,7 +115,8 @@ export function fromText({ type }: Pick<Setting, 'type'>, text: string): unknown
   }
 }
 
-function readYaml(path: string): Readonly<Record<string, unknown>> {
+/** @throws ConfigurationError when it cannot be read, is no YAML, or holds no settings */
+export function readYaml(path: string): Readonly<Record<string, unknown>> {
   const refuse = (expected: string): never => {
     throw new ConfigurationError([{ field: '', value: undefined, expected, source: path }])
   }

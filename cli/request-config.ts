@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs'
-import { parse } from 'yaml'
-import { ConfigError, parseConfig, type RequestConfig, requestSchema } from '../client/config.ts'
+import { type RequestConfig, requestSchema } from '../client/config.ts'
+import { ConfigurationError } from '../settings/configuration-error.ts'
+import { parseSettings } from '../settings/settings.ts'
+import { readYaml } from './configuration.ts'
 
 /** Values of `spillway request` by field, as one source gives them. */
 export type RequestValues = { readonly [Field in keyof RequestConfig]?: unknown }
@@ -21,7 +22,7 @@ const VARIABLES = {
 /**
  * Flag before environment before file before default.
  *
- * @throws ConfigError naming the field, its value, where it comes from and what was expected
+ * @throws ConfigurationError naming the field, its value, where it comes from and what was expected
  */
 export function resolveRequestConfig(
   flags: RequestValues,
@@ -35,7 +36,8 @@ export function resolveRequestConfig(
     sources.set(field, source)
   }
   const path = file ?? environment.SPILLWAY_CONFIG
-  if (path !== undefined) for (const [field, value] of readFile(path)) put(field, value, `in ${path}`)
+  if (path !== undefined)
+    for (const [field, value] of Object.entries(readYaml(path))) put(field, value, `in ${path}`)
   for (const [field, variable] of Object.entries(VARIABLES)) {
     const text = environment[variable]
     if (text === undefined) continue
@@ -47,11 +49,11 @@ export function resolveRequestConfig(
     if (value !== undefined) put(field, value, 'from the command line')
   }
   if (values.connect === undefined) {
-    throw new ConfigError(
+    throw new ConfigurationError(
       'connect is missing: give the address of a broker’s localfe with --connect tcp://host:port or SPILLWAY_CONNECT',
     )
   }
-  return parseConfig(requestSchema, values, sources)
+  return parseSettings(requestSchema, values, sources)
 }
 
 /** A number or a boolean where the text is one; anything else stays as it is, for the schema to complain about. */
@@ -60,18 +62,4 @@ export function scalar(text: string): unknown {
   if (text === 'false') return false
   const number = Number(text)
   return text.trim() !== '' && Number.isFinite(number) ? number : text
-}
-
-function readFile(path: string): [string, unknown][] {
-  let values: unknown
-  try {
-    values = parse(readFileSync(path, 'utf8'))
-  } catch (error) {
-    throw new ConfigError(`${path} cannot be used: ${error instanceof Error ? error.message : String(error)}`)
-  }
-  if (values === null || values === undefined) return []
-  if (typeof values !== 'object' || Array.isArray(values)) {
-    throw new ConfigError(`${path}: expected fields with values, as in "connect: tcp://127.0.0.1:5555"`)
-  }
-  return Object.entries(values)
 }

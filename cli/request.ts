@@ -6,7 +6,7 @@ import type { Piece, Reply, RequestOptions } from '../client/main.ts'
 import {
   BusyError,
   Client,
-  ConfigError,
+  ConfigurationError,
   ExpiredError,
   SpillwayError,
   TimeoutError,
@@ -128,7 +128,7 @@ async function run(body: string | undefined, flags: Flags): Promise<number> {
       flags.config,
     )
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
+    if (!(error instanceof ConfigurationError)) throw error
     complain(error.message)
     return Exit.Config
   }

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import type { z } from 'zod'
-import { type Setting, settingsOf } from '../broker/settings.ts'
+import { type Setting, settingsOf } from '../settings/settings.ts'
 import { flagOf, variableOf } from './configuration.ts'
 
 /** Gives a command a flag for each setting of a schema. Defaults are told, not set: a flag that was not given beats nothing. */

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs'
-import { parse } from 'yaml'
-import { ConfigError, parseConfig } from '../client/config.ts'
+import { ConfigurationError } from '../settings/configuration-error.ts'
+import { parseSettings } from '../settings/settings.ts'
 import { type WorkerCommandConfig, workerCommandSchema } from '../worker/config.ts'
+import { readYaml } from './configuration.ts'
 import { scalar } from './request-config.ts'
 
 /** Values of `spillway worker` by field, as one source gives them. */
@@ -33,7 +33,7 @@ const TEXTS: ReadonlySet<string> = new Set(['name', 'handler', 'logLevel'])
 /**
  * Flag before environment before file before default.
  *
- * @throws ConfigError naming the field, its value, where it comes from and what was expected
+ * @throws ConfigurationError naming the field, its value, where it comes from and what was expected
  */
 export function resolveWorkerConfig(
   flags: WorkerValues,
@@ -61,13 +61,13 @@ export function resolveWorkerConfig(
     if (value !== undefined) put(field, value, 'from the command line')
   }
   if (values.connect === undefined) {
-    throw new ConfigError(
+    throw new ConfigurationError(
       'connect is missing: give the address of a broker’s localbe with --connect tcp://host:port or SPILLWAY_CONNECT',
     )
   }
-  const config = parseConfig(workerCommandSchema, values, sources)
+  const config = parseSettings(workerCommandSchema, values, sources)
   if (config.handler === undefined && config.program === undefined) {
-    throw new ConfigError(
+    throw new ConfigurationError(
       'nothing is said of how tasks are done: give a program after --, or a module with --handler ./handler.mjs',
     )
   }
@@ -75,19 +75,9 @@ export function resolveWorkerConfig(
 }
 
 function readFile(path: string): [string, unknown][] {
-  let values: unknown
-  try {
-    values = parse(readFileSync(path, 'utf8'))
-  } catch (error) {
-    throw new ConfigError(`${path} cannot be used: ${error instanceof Error ? error.message : String(error)}`)
-  }
-  if (values === null || values === undefined) return []
-  if (typeof values !== 'object' || Array.isArray(values)) {
-    throw new ConfigError(`${path}: expected fields with values, as in "connect: tcp://127.0.0.1:5556"`)
-  }
-  const fields = Object.entries(values)
+  const values = readYaml(path)
   if ('handler' in values && 'program' in values) {
-    throw new ConfigError(`${path}: handler and program do not go together; leave one of them out`)
+    throw new ConfigurationError(`${path}: handler and program do not go together; leave one of them out`)
   }
-  return fields
+  return Object.entries(values)
 }

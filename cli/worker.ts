@@ -2,7 +2,7 @@ import { constants, hostname } from 'node:os'
 import { Command, Option } from 'commander'
 import type { Logger } from 'pino'
 import type { WorkerCommandConfig } from '../worker/config.ts'
-import { ConfigError, Worker } from '../worker/main.ts'
+import { ConfigurationError, Worker } from '../worker/main.ts'
 import { Exit } from './exit-status.ts'
 import { scalar } from './request-config.ts'
 import { type Ending, Supervisor, spawnSelf } from './supervisor.ts'
@@ -137,7 +137,7 @@ async function run(program: readonly string[], flags: Flags): Promise<number> {
     const log = stderrLog(config.logLevel, { worker: name })
     return config.restart && !supervised ? await supervise(log) : await work(config, name, log, supervised)
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
+    if (!(error instanceof ConfigurationError)) throw error
     process.stderr.write(`spillway worker: ${error.message}\n`)
     return Exit.Config
   }
@@ -170,7 +170,7 @@ async function work(
   try {
     await worker.stopped
   } catch (error) {
-    if (error instanceof ConfigError) throw error
+    if (error instanceof ConfigurationError) throw error
     log.fatal({ err: error }, 'the worker cannot go on')
     return Exit.Failed
   } finally {

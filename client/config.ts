@@ -1,18 +1,7 @@
 import { z } from 'zod'
 import { NAME_MAX, PRIORITY_DEFAULT, PRIORITY_MAX } from '../protocol/record.ts'
+import { connectEndpoints } from '../settings/endpoint.ts'
 import { OUTSTANDING_LIMIT } from './core/config.ts'
-
-/** An address libzmq takes; a bad one would throw inside the addon, so it is refused here. */
-export const endpointSchema = z
-  .string()
-  .regex(
-    /^(tcp:\/\/(\[[0-9a-fA-F:.%\w]+\]|[^\s:/[\]*]+):([1-9]\d{0,4})|ipc:\/\/\S+|inproc:\/\/\S+)$/,
-    'expected tcp://host:port, ipc://path or inproc://name',
-  )
-  .refine(
-    (address) => Number(/^tcp:.*:(\d+)$/.exec(address)?.[1] ?? 0) < 65_536,
-    'expected a port below 65536',
-  )
 
 const milliseconds = z
   .number()
@@ -33,14 +22,14 @@ const callFields = {
   /** Which workers may do it; empty: the anonymous service. */
   service: z
     .string()
-    .refine((name) => Buffer.byteLength(name) <= NAME_MAX, `expected at most ${NAME_MAX} octets`)
+    .refine((name) => Buffer.byteLength(name) <= NAME_MAX, `at most ${NAME_MAX} octets`)
     .default(''),
 }
 
 /** What a client is made with. */
 export const clientSchema = z.strictObject({
   /** Where brokers can be reached (their localfe), in the order in which they are tried. */
-  connect: z.union([endpointSchema.transform((one) => [one]), z.array(endpointSchema).min(1)]),
+  connect: connectEndpoints,
   ...callFields,
   /** What brokers' logs call this client. */
   name: z.string().max(NAME_MAX).default(''),
@@ -72,41 +61,3 @@ export const requestSchema = z.strictObject({
 })
 
 export type RequestConfig = z.output<typeof requestSchema>
-
-/** A setting that cannot be used: names field, value and expectation. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-  readonly code = 'CONFIG'
-}
-
-/**
- * Checks values against a schema.
- *
- * @param sources where the value of a field comes from, if it is worth telling
- * @throws ConfigError naming every field that is wrong
- */
-export function parseConfig<S extends z.ZodType>(
-  schema: S,
-  values: unknown,
-  sources: ReadonlyMap<string, string> = NO_SOURCES,
-): z.output<S> {
-  const result = schema.safeParse(values)
-  if (result.success) return result.data
-  throw new ConfigError(result.error.issues.map((issue) => explain(issue, values, sources)).join('; '))
-}
-
-const NO_SOURCES: ReadonlyMap<string, string> = new Map()
-
-function explain(issue: z.core.$ZodIssue, values: unknown, sources: ReadonlyMap<string, string>): string {
-  const field = issue.path.join('.') || 'options'
-  let value = values
-  for (const key of issue.path) {
-    value = typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined
-  }
-  const nested = issue.code === 'invalid_union' ? issue.errors.flat().map((inner) => inner.message) : []
-  const message = nested.length > 0 ? [...new Set(nested)].join(' or ') : issue.message
-  if (issue.path.length === 0) return message
-  const source = sources.get(String(issue.path[0]))
-  const from = source === undefined ? '' : ` (${source})`
-  return `${field} = ${JSON.stringify(value) ?? 'nothing'}${from}: ${message}`
-}

@@ -4,7 +4,9 @@ import { randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
 import { nanoid } from 'nanoid'
 import { Flag, PRIORITY_MAX } from '../protocol/record.ts'
-import { type ClientConfig, ConfigError, clientSchema, parseConfig } from './config.ts'
+import { ConfigurationError } from '../settings/configuration-error.ts'
+import { parseSettings } from '../settings/settings.ts'
+import { type ClientConfig, clientSchema } from './config.ts'
 import type { CallTerms } from './core/call.ts'
 import type { ClientEvent } from './core/port.ts'
 import { ClientLoop } from './io/client-loop.ts'
@@ -12,7 +14,7 @@ import { PendingReply } from './pending-reply.ts'
 import type { Reply } from './reply.ts'
 import { PendingStream, type ReplyStream } from './stream.ts'
 
-export { ConfigError } from './config.ts'
+export { ConfigurationError, type ConfigurationProblem } from '../settings/configuration-error.ts'
 export type { ClientEvent } from './core/port.ts'
 export {
   BusyError,
@@ -127,10 +129,10 @@ export class Client {
   readonly #config: ClientConfig
   readonly #loop: ClientLoop
 
-  /** @throws ConfigError naming the option that is wrong */
+  /** @throws ConfigurationError naming the option that is wrong */
   constructor(options: ClientOptions) {
     const { onEvent, ...rest } = options
-    this.#config = parseConfig(clientSchema, rest)
+    this.#config = parseSettings(clientSchema, rest)
     this.#loop = new ClientLoop(
       {
         name: this.#config.name || `${hostname()}:${process.pid}`,
@@ -148,7 +150,7 @@ export class Client {
    * Has a task done. The body is a string (sent as UTF-8), octets (sent as they are: do not write to them before the
    * answer is there), or anything else that JSON can hold.
    *
-   * Rejects with a {@link SpillwayError}, with the signal's reason, or with a ConfigError for an option out of range.
+   * Rejects with a {@link SpillwayError}, with the signal's reason, or with a ConfigurationError for an option out of range.
    */
   request(body: unknown, options: RequestOptions = NO_OPTIONS): Promise<Reply> {
     const { signal } = options
@@ -167,14 +169,14 @@ export class Client {
   /**
    * Has a task done that answers piece by piece. The task starts at once; the pieces are read with `for await`.
    *
-   * @throws ConfigError for an option out of range, or the signal's reason when it has fired already
+   * @throws ConfigurationError for an option out of range, or the signal's reason when it has fired already
    */
   stream(body: unknown, options: StreamOptions = NO_OPTIONS): ReplyStream {
     const { signal, restart = false, window = WINDOW_DEFAULT } = options
     signal?.throwIfAborted()
     check('window', window, 1, WINDOW_MAX)
     if (restart && options.idempotent === false) {
-      throw new ConfigError(
+      throw new ConfigurationError(
         'restart = true: starts a task again, which idempotent: false forbids; leave one of them out',
       )
     }
@@ -250,13 +252,16 @@ const NO_OPTIONS: RequestOptions = {}
 /** By hand, since a schema's parse for every task would cost more than all the rest. */
 function check(name: string, value: number, min: number, max: number): void {
   if (value >= min && value <= max && Number.isFinite(value)) return
-  throw new ConfigError(`${name} = ${value}: expected a number from ${min} to ${max}`)
+  throw new ConfigurationError([
+    { field: name, value, expected: `a number from ${min} to ${max}`, source: '' },
+  ])
 }
 
 function octets(body: unknown): Uint8Array {
   if (typeof body === 'string') return Buffer.from(body)
   if (body instanceof Uint8Array) return body
   const json = JSON.stringify(body)
-  if (json === undefined) throw new ConfigError('body: expected octets, a string or something JSON can hold')
+  if (json === undefined)
+    throw new ConfigurationError('body: expected octets, a string or something JSON can hold')
   return Buffer.from(json)
 }

@@ -35,6 +35,7 @@ if (modified(join(root, 'node_modules/.package-lock.json')) < modified(join(root
 
 const sources = [
   'protocol',
+  'settings',
   'broker',
   'client',
   'worker',

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { endpointSchema } from '../client/config.ts'
 import { NAME_MAX } from '../protocol/record.ts'
+import { connectEndpoints } from '../settings/endpoint.ts'
 
 const milliseconds = z
   .number()
@@ -12,9 +12,7 @@ const octets = z
   .min(1)
   .max(2 ** 31 - 1)
 
-const name = z
-  .string()
-  .refine((text) => Buffer.byteLength(text) <= NAME_MAX, `expected at most ${NAME_MAX} octets`)
+const name = z.string().refine((text) => Buffer.byteLength(text) <= NAME_MAX, `at most ${NAME_MAX} octets`)
 
 /** Slots beyond this are not believed by a broker. */
 const SLOTS_MAX = 4096
@@ -22,7 +20,7 @@ const SERVICES_MAX = 64
 
 const fields = {
   /** Where brokers take workers (their localbe), in the order in which they are tried. */
-  connect: z.union([endpointSchema.transform((one) => [one]), z.array(endpointSchema).min(1)]),
+  connect: connectEndpoints,
   /** Tasks at once. */
   slots: z.number().int().min(1).max(SLOTS_MAX).default(1),
   /** What tasks it takes; '' is the anonymous service, of tasks that name none. */
@@ -49,7 +47,7 @@ const fields = {
 }
 
 const RANGE = {
-  message: 'expected at least reconnectMinMs',
+  message: 'at least reconnectMinMs',
   path: ['reconnectMaxMs'],
 }
 

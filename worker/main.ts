@@ -2,7 +2,8 @@
 
 import { randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
-import { ConfigError, parseConfig } from '../client/config.ts'
+import { ConfigurationError } from '../settings/configuration-error.ts'
+import { parseSettings } from '../settings/settings.ts'
 import { type WorkerConfig, workerSchema } from './config.ts'
 import type { Failure } from './core/assignment.ts'
 import type { WorkerEvent } from './core/event.ts'
@@ -14,7 +15,7 @@ import { WorkerLoop } from './io/worker-loop.ts'
 import { inProcess, type Workshop } from './io/workshop.ts'
 import { type Log, SILENT } from './log.ts'
 
-export { ConfigError } from '../client/config.ts'
+export { ConfigurationError, type ConfigurationProblem } from '../settings/configuration-error.ts'
 export type { WorkerEvent } from './core/event.ts'
 export type { Context, Handler } from './handler.ts'
 export type { Log } from './log.ts'
@@ -107,7 +108,7 @@ export class Worker {
   readonly name: string
   /**
    * Fulfilled when the worker has stopped and nothing of it runs any more; rejected with a WorkerError when it cannot go
-   * on, or a ConfigError when its handler cannot be loaded. Unless somebody looks at this or at `ready()`, that ends the
+   * on, or a ConfigurationError when its handler cannot be loaded. Unless somebody looks at this or at `ready()`, that ends the
    * process as an unhandled rejection.
    */
   readonly stopped: Promise<void>
@@ -122,10 +123,10 @@ export class Worker {
   #rejectStopped: (reason: unknown) => void = () => {}
   #ending = false
 
-  /** @throws ConfigError naming the option that is wrong */
+  /** @throws ConfigurationError naming the option that is wrong */
   constructor(options: WorkerOptions) {
     const { handler, program, log = SILENT, onEvent = () => {}, ...rest } = options
-    this.#config = parseConfig(workerSchema, rest)
+    this.#config = parseSettings(workerSchema, rest)
     this.#log = log
     this.#onEvent = onEvent
     this.name = this.#config.name || `${hostname()}:${process.pid}`
@@ -181,7 +182,7 @@ export class Worker {
    */
   async drain(deadlineMs: number = this.#config.drainDeadlineMs): Promise<void> {
     if (!(deadlineMs >= 0))
-      throw new ConfigError(`deadlineMs = ${deadlineMs}: expected a number of at least 0`)
+      throw new ConfigurationError(`deadlineMs = ${deadlineMs}: expected a number of at least 0`)
     this.#loop.drain(deadlineMs)
     await this.stopped
   }
@@ -253,21 +254,23 @@ function workshopFor(
   log: Log,
 ): Workshop {
   if ((handler === undefined) === (program === undefined)) {
-    throw new ConfigError('handler: expected either a handler or a program to do the tasks')
+    throw new ConfigurationError('handler: expected either a handler or a program to do the tasks')
   }
   if (program !== undefined) {
     if (isolate)
-      throw new ConfigError('isolate = true: a program runs in a process of its own anyway; leave it out')
+      throw new ConfigurationError(
+        'isolate = true: a program runs in a process of its own anyway; leave it out',
+      )
     return new Program(program, killGraceMs)
   }
   if (typeof handler === 'function') {
     if (!isolate) return inProcess(handler)
-    throw new ConfigError(
+    throw new ConfigurationError(
       'isolate = true: a function cannot be taken to another process; give the path of a module that exports it',
     )
   }
   if (typeof handler !== 'string' && !(handler instanceof URL)) {
-    throw new ConfigError('handler: expected a function, or the path or URL of a module')
+    throw new ConfigurationError('handler: expected a function, or the path or URL of a module')
   }
   const url = moduleUrl(handler)
   return isolate ? new Isolation(url, slots, killGraceMs, log) : new HandlerModule(url)

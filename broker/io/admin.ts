@@ -1,6 +1,6 @@
 import { type AddressInfo, isIP } from 'node:net'
 import { type FastifyInstance, fastify } from 'fastify'
-import { endpointProblem } from '../endpoint.ts'
+import { endpointProblem } from '../../settings/endpoint.ts'
 import type { BrokerStatus, PeerStatus } from '../status.ts'
 
 /** What an operator may see and do, as the broker offers it. */

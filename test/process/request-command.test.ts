@@ -300,7 +300,7 @@ describe('settings', () => {
     [
       ['--connect', 'tcp://a:1', '--retries', 'many', 'x'],
       {},
-      /retries = "many" \(from the command line\): .*number/,
+      /retries = "many" \(from the command line\): expected an integer from 1 to 1000/,
     ],
     [
       ['--connect', 'tcp://a:1', 'x'],
@@ -308,7 +308,7 @@ describe('settings', () => {
       /timeoutMs = -5 \(SPILLWAY_TIMEOUT_MS\)/,
     ],
     [['x'], {}, /connect is missing: .*--connect/],
-    [['-c', '/nonexistent.yaml', 'x'], {}, /\/nonexistent\.yaml cannot be used/],
+    [['-c', '/nonexistent.yaml', 'x'], {}, /\/nonexistent\.yaml: expected a file that can be read/],
   ])('%j with %j exit 78', async (args, environment, message) => {
     const { status, stdout, stderr } = await run(args, '', environment)
     expect(stderr).toMatch(message)

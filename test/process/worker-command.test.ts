@@ -449,7 +449,7 @@ describe('settings', () => {
     [['--connect', 'tcp://a:1', '--handler', './nothing.mjs'], /nothing\.mjs cannot be loaded/],
     [['--connect', 'tcp://a:1', '--isolate', '--handler', './nothing.mjs'], /nothing\.mjs cannot be loaded/],
     [['--connect', 'tcp://a:1', '--isolate', '--', 'cat'], /isolate = true.*leave it out/],
-    [['-c', './nothing.yaml', '--', 'cat'], /nothing\.yaml cannot be used/],
+    [['-c', './nothing.yaml', '--', 'cat'], /nothing\.yaml: expected a file that can be read/],
   ])('%j exit 78', async (args, message) => {
     const { status, stderr, stdout } = await run(args)
     expect(stderr).toMatch(message)

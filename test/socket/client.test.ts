@@ -9,7 +9,7 @@ import {
   BusyError,
   Client,
   ClosedError,
-  ConfigError,
+  ConfigurationError,
   StreamBrokenError,
   TaskError,
   TimeoutError,
@@ -396,11 +396,11 @@ describe('closing', () => {
 describe('options', () => {
   test.each([
     [{ connect: 'localhost:5555' }, /connect = "localhost:5555": .*expected tcp:\/\/host:port/],
-    [{ connect: 'tcp://localhost:99999' }, /expected a port below 65536/],
+    [{ connect: 'tcp://localhost:99999' }, /expected a port from 1 to 65535/],
     [{ connect: 'tcp://localhost:1', retries: 0 }, /retries = 0/],
     [{ connect: [] }, /connect/],
   ])('%j are refused with field, value and expectation', (options, message) => {
-    expect(() => new Client(options)).toThrow(ConfigError)
+    expect(() => new Client(options)).toThrow(ConfigurationError)
     expect(() => new Client(options)).toThrow(message)
   })
 

@@ -6,7 +6,7 @@ import { Router } from 'zeromq'
 import { ErrorCode } from '../../protocol/error-code.ts'
 import { EMPTY_BODY, Flag, Kind, RejectReason } from '../../protocol/record.ts'
 import type { Context, Handler, Task, WorkerOptions } from '../../worker/main.ts'
-import { ConfigError, Worker } from '../../worker/main.ts'
+import { ConfigurationError, Worker } from '../../worker/main.ts'
 import { ScriptedLocalbe, textOf } from './scripted-localbe.ts'
 
 const open: { close(): Promise<void> }[] = []
@@ -523,7 +523,7 @@ describe('a module', () => {
     if (source !== undefined) writeFileSync(file, source)
     const w = worker(b, () => '', { handler: file })
     await expect(w.ready()).rejects.toThrow(message)
-    await expect(w.stopped).rejects.toBeInstanceOf(ConfigError)
+    await expect(w.stopped).rejects.toBeInstanceOf(ConfigurationError)
     expect(b.records).toEqual([])
   })
 })
@@ -540,6 +540,6 @@ test.each<[Partial<WorkerOptions>, RegExp]>([
   [{ handler: undefined, program: ['/nonexistent/program'] }, /no file \/nonexistent\/program/],
 ])('%j is no configuration', (options, message) => {
   const make = () => new Worker({ connect: 'tcp://127.0.0.1:1', handler: () => '', ...options })
-  expect(make).toThrow(ConfigError)
+  expect(make).toThrow(ConfigurationError)
   expect(make).toThrow(message)
 })

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { type BrokerSettings, brokerSchema, coreConfig, parseBrokerConfig } from '../../broker/config.ts'
-import { ConfigurationError } from '../../broker/configuration-error.ts'
-import { endpointProblem, parseHttpAddress } from '../../broker/endpoint.ts'
-import { nearest, settingsOf } from '../../broker/settings.ts'
 import { flagOf, resolveConfiguration, variableOf } from '../../cli/configuration.ts'
+import { ConfigurationError } from '../../settings/configuration-error.ts'
+import { endpointProblem, parseHttpAddress } from '../../settings/endpoint.ts'
+import { nearest, settingsOf } from '../../settings/settings.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'spillway-configuration-'))
 afterAll(() => rmSync(folder, { recursive: true }))

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { ConfigError } from '../../client/config.ts'
+import { ConfigurationError } from '../../settings/configuration-error.ts'
 import type { Handler } from '../handler.ts'
 import type { Workshop } from './workshop.ts'
 
@@ -12,18 +12,18 @@ export function moduleUrl(module: string | URL): string {
 
 /**
  * Loads the handler that a module exports, as its default or as `handler`.
- * @throws ConfigError that says what is wrong with it
+ * @throws ConfigurationError that says what is wrong with it
  */
 export async function loadHandler(url: string): Promise<Handler> {
   let exported: unknown
   try {
     exported = await import(url)
   } catch (error) {
-    throw new ConfigError(`handler = ${url} cannot be loaded: ${reason(error)}`)
+    throw new ConfigurationError(`handler = ${url} cannot be loaded: ${reason(error)}`)
   }
   const handler = member(exported, 'default') ?? member(exported, 'handler')
   if (isHandler(handler)) return handler
-  throw new ConfigError(
+  throw new ConfigurationError(
     `handler = ${url} exports no function: give it one as its default export, or as "handler", taking (task, { signal, log })`,
   )
 }

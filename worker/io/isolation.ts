@@ -2,9 +2,9 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { extname } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { ConfigError } from '../../client/config.ts'
 import { ErrorCode } from '../../protocol/error-code.ts'
 import { Kind } from '../../protocol/record.ts'
+import { ConfigurationError } from '../../settings/configuration-error.ts'
 import type { Context, Handler } from '../handler.ts'
 import type { Log } from '../log.ts'
 import { flagsOf, type Task } from '../task.ts'
@@ -140,7 +140,7 @@ export class Isolation implements Workshop {
     const news = await first.next()
     if (news.type !== 'ready') {
       first.kill()
-      throw new ConfigError(whyUnusable(this.#url, news))
+      throw new ConfigurationError(whyUnusable(this.#url, news))
     }
     this.#keep(first)
     for (let i = 1; i < this.#slots; i++) void this.#spawn()

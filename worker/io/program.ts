@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { accessSync, constants, statSync } from 'node:fs'
 import { basename, delimiter, join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { ConfigError } from '../../client/config.ts'
 import { ErrorCode } from '../../protocol/error-code.ts'
+import { ConfigurationError } from '../../settings/configuration-error.ts'
 import type { Context, Handler } from '../handler.ts'
 import type { Task } from '../task.ts'
 import { endGroup } from './process-group.ts'
@@ -43,7 +43,7 @@ export class Program implements Workshop {
   /** Tasks whose end somebody waits for. */
   readonly #ends = new Set<Promise<void>>()
 
-  /** @throws ConfigError when there is no such program */
+  /** @throws ConfigurationError when there is no such program */
   constructor(program: readonly string[], killGraceMs: number) {
     const [name = '', ...args] = program
     this.#file = findProgram(name)
@@ -138,7 +138,7 @@ export class Program implements Workshop {
 
 /**
  * The file that a name on the command line means, found as a shell would.
- * @throws ConfigError
+ * @throws ConfigurationError
  */
 export function findProgram(name: string): string {
   const candidates = name.includes('/')
@@ -151,10 +151,12 @@ export function findProgram(name: string): string {
     there = candidate
   }
   if (there !== '') {
-    throw new ConfigError(`program = "${name}": ${there} may not be executed; try chmod +x ${there}`)
+    throw new ConfigurationError(`program = "${name}": ${there} may not be executed; try chmod +x ${there}`)
   }
   const where = name.includes('/') ? `there is no file ${candidates[0]}` : 'it is in no folder of PATH'
-  throw new ConfigError(`program = "${name}": ${where}; give the path of a program that can be executed`)
+  throw new ConfigurationError(
+    `program = "${name}": ${where}; give the path of a program that can be executed`,
+  )
 }
 
 function isFile(path: string): boolean {

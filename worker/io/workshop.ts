@@ -5,7 +5,7 @@ export interface Workshop {
   readonly handler: Handler
   /**
    * Makes ready for the first task.
-   * @throws ConfigError when the handler cannot be used
+   * @throws ConfigurationError when the handler cannot be used
    */
   open(): Promise<void>
   /** Ends what still runs: asked for at first, killed after `graceMs`. No task may be given to it afterwards. */

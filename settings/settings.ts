@@ -26,7 +26,9 @@ const jsonSchema = z.looseObject({
   enum: z.array(z.string()).optional(),
   minimum: z.number().optional(),
   maximum: z.number().optional(),
-  anyOf: z.array(z.looseObject({ type: z.string().optional() })).optional(),
+  minItems: z.number().optional(),
+  maxItems: z.number().optional(),
+  anyOf: z.array(z.looseObject({ type: z.string().optional(), minItems: z.number().optional() })).optional(),
 })
 const jsonObjectSchema = z.looseObject({
   properties: z.record(z.string(), jsonSchema),
@@ -65,8 +67,12 @@ function expectedOf(json: z.output<typeof jsonSchema>): string {
     }
     case 'boolean':
       return 'true or false'
-    case 'list':
-      return 'a list'
+    case 'list': {
+      const least = json.minItems ?? json.anyOf?.find(({ type }) => type === 'array')?.minItems ?? 0
+      const single = json.anyOf?.some(({ type }) => type === 'string') ? 'a text or ' : ''
+      if (json.maxItems !== undefined) return `${single}a list of ${least} to ${json.maxItems}`
+      return least > 0 ? `${single}a list of at least ${least}` : `${single}a list`
+    }
     default:
       return 'a text'
   }
@@ -109,7 +115,7 @@ function problemsOf(
   const whole = issue.path.length <= 1
   const setting = settings.get(field)
   const value = at(values, issue.path)
-  const builtIn = issue.code !== 'custom' && issue.code !== 'invalid_format' && issue.code !== 'invalid_union'
+  const builtIn = issue.code !== 'custom' && issue.code !== 'invalid_format'
   return [
     {
       field: issue.path.map((key, index) => (index === 0 ? String(key) : `[${String(key)}]`)).join(''),

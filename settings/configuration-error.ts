@@ -13,11 +13,13 @@ export interface ConfigurationProblem {
 export class ConfigurationError extends Error {
   override readonly name = 'ConfigurationError'
   readonly code = 'CONFIG'
+  /** Empty when a sentence says it all. */
   readonly problems: readonly ConfigurationProblem[]
 
-  constructor(problems: readonly ConfigurationProblem[]) {
-    super(problems.map(sentence).join('\n'))
-    this.problems = problems
+  /** @param problems or a sentence, where what is wrong is not a value by itself: a module that cannot be loaded */
+  constructor(problems: readonly ConfigurationProblem[] | string) {
+    super(typeof problems === 'string' ? problems : problems.map(sentence).join('\n'))
+    this.problems = typeof problems === 'string' ? [] : problems
   }
 }
 

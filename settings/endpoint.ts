@@ -54,6 +54,11 @@ export const bindEndpoint = z.string().check(endpointCheck('bind'))
 /** An address that others connect to. */
 export const connectEndpoint = z.string().check(endpointCheck('connect'))
 
+/** Addresses that one connects to, in the order in which they are tried; one of them may be given as a text by itself. */
+export const connectEndpoints = z
+  .union([connectEndpoint, z.array(connectEndpoint).min(1)])
+  .transform((given) => (typeof given === 'string' ? [given] : given))
+
 function endpointCheck(use: 'bind' | 'connect') {
   return z.superRefine<string>((address, context) => {
     const expected = endpointProblem(address, use)
