@@ -15,6 +15,18 @@ export interface ConfigurationSources<S extends z.ZodType> {
   readonly file?: string | undefined
   /** In front of the environment's names. Default `SPILLWAY_`. */
   readonly prefix?: string | undefined
+  /** What complaints call the source of a flag. Default: the flag by the field's name, as in `--queue-max`. */
+  readonly flagSource?: string | undefined
+  /** Fields that a variable cannot give. */
+  readonly notVariables?: readonly string[] | undefined
+  /** Fields that an empty variable gives an empty name, or a list of one, instead of leaving them unset. */
+  readonly emptyNames?: readonly string[] | undefined
+}
+
+/** What was given, by field, before it is checked. */
+export interface GivenValues {
+  readonly values: Readonly<Record<string, unknown>>
+  readonly sources: Sources
 }
 
 export interface Configuration<S extends z.ZodType> {
@@ -30,7 +42,18 @@ export interface Configuration<S extends z.ZodType> {
  * @throws ConfigurationError naming every field that is wrong, its value, where it comes from, and what was expected
  */
 export function resolveConfiguration<S extends z.ZodType>(given: ConfigurationSources<S>): Configuration<S> {
-  const { schema, flags, env, file, prefix = 'SPILLWAY_' } = given
+  const { values, sources } = givenValues(given)
+  return { values: parseSettings(given.schema, values, sources), sources }
+}
+
+/**
+ * The same before it is checked against the schema, for rules between sources.
+ *
+ * @throws ConfigurationError naming every file and variable that cannot be read
+ */
+export function givenValues<S extends z.ZodType>(given: ConfigurationSources<S>): GivenValues {
+  const { schema, flags, env, file, prefix = 'SPILLWAY_', flagSource } = given
+  const { notVariables = [], emptyNames = [] } = given
   const settings = settingsOf(schema)
   const values: Record<string, unknown> = {}
   const sources = new Map<string, string>()
@@ -43,10 +66,15 @@ export function resolveConfiguration<S extends z.ZodType>(given: ConfigurationSo
     for (const [field, value] of Object.entries(readYaml(file))) put(field, value, `in ${file}`)
   }
   for (const setting of settings) {
-    const found = readVariable(variableOf(setting.field, prefix), env)
+    if (notVariables.includes(setting.field)) continue
+    const variable = variableOf(setting.field, prefix)
+    const mayBeEmpty = emptyNames.includes(setting.field)
+    const found = readVariable(variable, env, mayBeEmpty)
     if (found === null) continue
-    if (typeof found.value === 'string') put(setting.field, fromText(setting, found.value), found.source)
-    else
+    if (typeof found.value === 'string') {
+      const names = mayBeEmpty && setting.type === 'list'
+      put(setting.field, names ? found.value.split(',') : fromText(setting, found.value), found.source)
+    } else
       problems.push({
         field: setting.field,
         value: found.file,
@@ -57,10 +85,14 @@ export function resolveConfiguration<S extends z.ZodType>(given: ConfigurationSo
   for (const setting of settings) {
     const value = flags[setting.field]
     if (value !== undefined)
-      put(setting.field, typeof value === 'string' ? fromText(setting, value) : value, `--${flagOf(setting)}`)
+      put(
+        setting.field,
+        typeof value === 'string' ? fromText(setting, value) : value,
+        flagSource ?? `--${flagOf(setting)}`,
+      )
   }
   if (problems.length > 0) throw new ConfigurationError(problems)
-  return { values: parseSettings(schema, values, sources), sources }
+  return { values, sources }
 }
 
 /** @returns as in `state-interval-ms`; a list's flag is repeated, and says so by its singular: `peer` */
@@ -82,10 +114,17 @@ type Variable =
   | { readonly value: string; readonly source: string }
   | { readonly value: null; readonly source: string; readonly file: string; readonly expected: string }
 
-function readVariable(name: string, env: Readonly<Record<string, string | undefined>>): Variable | null {
+function readVariable(
+  name: string,
+  env: Readonly<Record<string, string | undefined>>,
+  mayBeEmpty: boolean,
+): Variable | null {
   const direct = env[name] ?? ''
   const path = env[`${name}_FILE`] ?? ''
-  if (path === '') return direct === '' ? null : { value: direct, source: name }
+  if (path === '') {
+    const unset = mayBeEmpty ? env[name] === undefined : direct === ''
+    return unset ? null : { value: direct, source: name }
+  }
   const source = `${name}_FILE`
   if (direct !== '')
     return { value: null, source, file: path, expected: `either ${name} or ${source}, not both` }
@@ -115,8 +154,7 @@ export function fromText({ type }: Pick<Setting, 'type'>, text: string): unknown
   }
 }
 
-/** @throws ConfigurationError when it cannot be read, is no YAML, or holds no settings */
-export function readYaml(path: string): Readonly<Record<string, unknown>> {
+function readYaml(path: string): Readonly<Record<string, unknown>> {
   const refuse = (expected: string): never => {
     throw new ConfigurationError([{ field: '', value: undefined, expected, source: path }])
   }

@@ -13,7 +13,7 @@ import {
   UnavailableError,
 } from '../client/main.ts'
 import { linesOf } from './lines.ts'
-import { resolveRequestConfig, scalar } from './request-config.ts'
+import { resolveRequestConfig } from './request-config.ts'
 import { RequestTally } from './request-tally.ts'
 
 const Exit = {
@@ -57,15 +57,15 @@ export function requestCommand(): Command {
     .argument('[body]', 'the task; - reads it from stdin')
     .option('--connect <endpoint>', 'a broker’s localfe; may be given again: tried in this order', collect)
     .option('-c, --config <file>', 'YAML file with the same settings (connect, timeoutMs, retries, …)')
-    .option('--timeout <ms>', 'silence after which a task is sent again (default: 2500)', scalar)
-    .option('--retries <n>', 'unanswered tries in all (default: 3)', scalar)
-    .option('--deadline <ms>', 'time for a task in all (default: timeout × retries)', scalar)
-    .option('--priority <0-9>', '9 first, 0 last (default: 4)', scalar)
+    .option('--timeout <ms>', 'silence after which a task is sent again (default: 2500)')
+    .option('--retries <n>', 'unanswered tries in all (default: 3)')
+    .option('--deadline <ms>', 'time for a task in all (default: timeout × retries)')
+    .option('--priority <0-9>', '9 first, 0 last (default: 4)')
     .option('--service <name>', 'which workers may do it (default: those that name no service)')
     .option('--not-idempotent', 'never start a task twice; where it may have run, say UNKNOWN')
     .option('--fail-fast', 'fail at once when nobody anywhere serves the service')
     .option('--lines', 'make one task of each line of stdin')
-    .option('--concurrency <n>', 'with --lines: tasks under way at once (default: 64)', scalar)
+    .option('--concurrency <n>', 'with --lines: tasks under way at once (default: 64)')
     .option('--unordered', 'with --lines: print answers as they come, not in the order of the lines')
     .option('--stream', 'print the pieces of a streamed answer as they arrive')
     .addOption(new Option('-o, --output <format>', 'text or json').choices(['text', 'json']).default('text'))

@@ -4,7 +4,6 @@ import type { Logger } from 'pino'
 import type { WorkerCommandConfig } from '../worker/config.ts'
 import { ConfigurationError, Worker } from '../worker/main.ts'
 import { Exit } from './exit-status.ts'
-import { scalar } from './request-config.ts'
 import { type Ending, Supervisor, spawnSelf } from './supervisor.ts'
 import { resolveWorkerConfig } from './worker-config.ts'
 import { stderrLog } from './worker-log.ts'
@@ -40,7 +39,7 @@ export function workerCommand(): Command {
     .argument('[program...]', 'run for each task: its body on stdin, its result from stdout')
     .option('--connect <endpoint>', 'a broker’s localbe; may be given again: tried in this order', collect)
     .option('-c, --config <file>', 'YAML file with the same settings (connect, slots, services, program, …)')
-    .option('--slots <n>', 'tasks at once (default: 1)', scalar)
+    .option('--slots <n>', 'tasks at once (default: 1)')
     .option(
       '--service <name>',
       'what tasks to take; may be given again (default: those that name none)',
@@ -50,15 +49,11 @@ export function workerCommand(): Command {
     .option('--handler <file>', 'module whose default export, or "handler", does the tasks')
     .option('--isolate', 'run the handler in child processes: what blocks or crashes costs its own task only')
     .option('--restart', 'supervise: start the worker again whenever it dies')
-    .option('--heartbeat-interval <ms>', 'between heartbeats (default: 1000)', scalar)
-    .option('--liveness <n>', 'heartbeats a broker may miss before it counts as gone (default: 3)', scalar)
-    .option('--body-max <octets>', 'largest task taken (default: 67108864)', scalar)
-    .option('--drain-deadline <ms>', 'time for tasks under way after SIGTERM (default: 30000)', scalar)
-    .option(
-      '--kill-grace <ms>',
-      'from asking a task’s processes to end to killing them (default: 1000)',
-      scalar,
-    )
+    .option('--heartbeat-interval <ms>', 'between heartbeats (default: 1000)')
+    .option('--liveness <n>', 'heartbeats a broker may miss before it counts as gone (default: 3)')
+    .option('--body-max <octets>', 'largest task taken (default: 67108864)')
+    .option('--drain-deadline <ms>', 'time for tasks under way after SIGTERM (default: 30000)')
+    .option('--kill-grace <ms>', 'from asking a task’s processes to end to killing them (default: 1000)')
     .addOption(
       new Option('--log-level <level>', 'what goes to stderr (default: info)').choices([
         'debug',

@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { type BrokerSettings, brokerSchema, coreConfig, parseBrokerConfig } from '../../broker/config.ts'
 import { flagOf, resolveConfiguration, variableOf } from '../../cli/configuration.ts'
+import { resolveRequestConfig } from '../../cli/request-config.ts'
+import { resolveWorkerConfig } from '../../cli/worker-config.ts'
 import { ConfigurationError } from '../../settings/configuration-error.ts'
 import { endpointProblem, parseHttpAddress } from '../../settings/endpoint.ts'
 import { nearest, settingsOf } from '../../settings/settings.ts'
@@ -296,4 +298,45 @@ test('a setting has one name in each place', () => {
 test('nothing is suggested for a name that is close to none', () => {
   expect(nearest('colour', ['name', 'queueMax'])).toBeNull()
   expect(nearest('queuemax', ['name', 'queueMax'])).toBe('queueMax')
+})
+
+describe('of a worker or a request', () => {
+  const connect = ['tcp://a:1']
+
+  test('an empty name in the environment is the anonymous service, and wins over the file', () => {
+    const worker = file('services.yaml', 'connect: tcp://a:1\nprogram: [cat]\nservices: [x]\n')
+    expect(resolveWorkerConfig({}, { SPILLWAY_SERVICES: '' }, worker).services).toEqual([''])
+    expect(resolveWorkerConfig({}, { SPILLWAY_SERVICES: 'a b,' }, worker).services).toEqual(['a b', ''])
+    expect(resolveWorkerConfig({}, {}, worker).services).toEqual(['x'])
+    const request = file('service.yaml', 'connect: tcp://a:1\nservice: x\n')
+    expect(resolveRequestConfig({}, { SPILLWAY_SERVICE: '' }, request).service).toBe('')
+  })
+
+  test('a handler or a program from a later source takes the place of the other', () => {
+    const program = file('program.yaml', 'connect: tcp://a:1\nprogram: [cat]\n')
+    const handler = { SPILLWAY_HANDLER: './h.mjs' }
+    const byVariable = resolveWorkerConfig({}, handler, program)
+    expect(byVariable.handler).toBe('./h.mjs')
+    expect(byVariable.program).toBeUndefined()
+    const byFlag = resolveWorkerConfig({ program: ['tac'] }, handler, program)
+    expect(byFlag.program).toEqual(['tac'])
+    expect(byFlag.handler).toBeUndefined()
+  })
+
+  test('a handler and a program in one file are refused', () => {
+    const both = file('both.yaml', 'connect: tcp://a:1\nprogram: [cat]\nhandler: ./h.mjs\n')
+    expect(() => resolveWorkerConfig({}, {}, both)).toThrow(/both\.yaml.*do not go together/)
+  })
+
+  test('a program is not taken from the environment', () => {
+    expect(() => resolveWorkerConfig({ connect }, { SPILLWAY_PROGRAM: 'cat' }, undefined)).toThrow(
+      /nothing is said of how tasks are done/,
+    )
+  })
+
+  test('a name that looks like a number stays a text, a number is made one', () => {
+    expect(
+      resolveWorkerConfig({ connect, program: ['cat'], slots: '3', name: '7' }, {}, undefined),
+    ).toMatchObject({ slots: 3, name: '7' })
+  })
 })
