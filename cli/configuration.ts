@@ -37,7 +37,7 @@ export interface Configuration<S extends z.ZodType> {
 
 /**
  * Flag before environment before file before default. `PREFIX_NAME_FILE` names a file that holds the value of
- * `PREFIX_NAME`, so that secrets need not be in the environment. An empty variable counts as not set.
+ * `PREFIX_NAME`, so that secrets need not be in the environment. An empty variable counts as not set, but for `emptyNames`.
  *
  * @throws ConfigurationError naming every field that is wrong, its value, where it comes from, and what was expected
  */
