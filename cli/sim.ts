@@ -148,7 +148,7 @@ function shrinkCommand(): Command {
 
 /** The same command in a process whose young generation is large: most of what a run makes dies within a task's time. */
 function inRoomyProcess(seed: number): number {
-  const args = ['--max-semi-space-size=64', ...process.execArgv, ...process.argv.slice(1)]
+  const args = ['--max-semi-space-size=256', ...process.execArgv, ...process.argv.slice(1)]
   // The seed again, in case it was drawn.
   const { status } = spawnSync(process.execPath, [...args, '--seed', `${seed}`, '--as-child'], {
     stdio: 'inherit',

@@ -109,7 +109,8 @@ export class Ledger implements Watch {
   /** Its client is gone: nobody will hear of it. */
   abandoned(client: ClientNode, at: number): void {
     for (const errand of this.open.values()) {
-      if (errand.client !== client.name || errand.settled) continue
+      // The cluster first: a whole cluster's death asks this of every task for each of its clients.
+      if (errand.cluster !== client.cluster || errand.client !== client.name || errand.settled) continue
       errand.settledAt = at
       errand.code = 'CLIENT_GONE'
       this.abandonedCount++
