@@ -22,6 +22,7 @@ export function logMalformed(log: Logger, socket: SocketName, reason: string, to
 export function lineOf(event: BrokerEvent): [Level, string] {
   switch (event.type) {
     case 'worker-ready':
+      if (event.slots === 0) return ['info', `worker ${event.worker} takes no more tasks`]
       return [
         'info',
         `worker ${event.worker} ready: ${counted(event.slots, 'slot')}${serving(event.services)}${event.dialect === 'native' ? '' : `, ${event.dialect}`}`,

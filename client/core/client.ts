@@ -524,6 +524,10 @@ export class Client<C extends Call> implements Machine {
       quietMs > SILENT_INTERVALS * this.#heartbeatIntervalMs
         ? `${connection.endpoint.address} has been silent for ${(quietMs / 1000).toFixed(1)} s: check that the broker runs and can be reached`
         : `${connection.endpoint.address} is there: check with "spillway status" that workers serve ${call.service === '' ? 'it' : `"${call.service}"`} and are not all busy, or give the task more time (timeoutMs, deadlineMs)`
+    if (!call.mayRunTwice && call.sends > 0) {
+      const message = `no answer after ${seconds} s: ${why}. The task was sent and must not start twice: find out whether it ran before you send it again`
+      return failure('TIMEOUT', false, message)
+    }
     return failure('TIMEOUT', true, `no answer after ${seconds} s: ${why}. ${next}`)
   }
 

@@ -429,6 +429,15 @@ describe('a task that must not run twice', () => {
     expect(s.requests().map(({ id }) => id)).toEqual([call.taskId])
   })
 
+  test('and was sent is not to be sent again when its time is over: it may have run', () => {
+    const s = new Scene()
+    const call = s.submit({ flags, deadlineMs: 500 })
+    s.beat()
+    s.pass(500)
+    expect(s.outcome(call)).toMatchObject({ code: 'TIMEOUT', retryable: false })
+    expect(s.outcome(call)?.message).toContain('find out whether it ran')
+  })
+
   test('that never left can go to the next endpoint', () => {
     const s = new Scene({ endpoints: [A, B] })
     const call = s.submit({ flags })
