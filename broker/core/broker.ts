@@ -37,6 +37,8 @@ import { printable, Workers } from './workers.ts'
 /** More services than this in a state, and it is not sent along with answers. */
 const SERVICES_TOLD_MAX = 16
 
+const FOREIGNERS_MAX = 1000
+
 function isAnswer(record: Record): record is Reply | Reject | Partial {
   return record.kind === Kind.Reply || record.kind === Kind.Reject || record.kind === Kind.Partial
 }
@@ -74,6 +76,8 @@ export class Broker implements Machine {
   #deferredAt = Number.POSITIVE_INFINITY
   /** Workers' connections have broken: time to ask who is still there. */
   #probeAt = Number.POSITIVE_INFINITY
+  /** Who of another version has been told to the log. */
+  readonly #foreigners = new Set<string>()
   #drainBy = Number.POSITIVE_INFINITY
   #left = false
 
@@ -183,6 +187,10 @@ export class Broker implements Machine {
     const message = `${this.config.name} speaks protocol version ${VERSION_MAJOR}, you speak ${major}; upgrade the older one`
     this.#port.send(new Link(socket, key), { kind: Kind.Refuse, reason: 'version', message })
     this.counters.drop('version')
+    // Once: it asks twice a second, for as long as an upgrade takes.
+    const stranger = `${socket} ${name} ${major}`
+    if (this.#foreigners.has(stranger) || this.#foreigners.size >= FOREIGNERS_MAX) return
+    this.#foreigners.add(stranger)
     const event = { key: name === '' ? printable(key) : name, reason: 'version', message }
     if (socket === 'localfe') this.#port.event({ type: 'client-refused', ...event })
     else if (socket === 'localbe') this.#port.event({ type: 'worker-refused', ...event })
@@ -190,7 +198,7 @@ export class Broker implements Machine {
       this.#port.event({
         type: 'peer-refused',
         peer: event.key,
-        address: event.key,
+        address: socket,
         reason: 'version',
         message,
       })

@@ -40,6 +40,8 @@ export interface ReactorOptions {
 /** Messages taken from one socket before the others get their turn: a drain never yields by itself. */
 const DRAIN_MAX = 448
 
+const REFUSALS_MAX = 1000
+
 /** Packed records around bodies: a frame larger than the largest body by this is not one of ours. */
 const FRAME_SLACK = 1 << 20
 
@@ -60,6 +62,8 @@ export class Reactor implements BrokerPort {
   readonly #peerKeys = new Map<string, string>()
   /** Peers may share an address of statebe only by mistake, but then closing it once must not blind the other. */
   readonly #subscriptions = new Map<string, number>()
+  /** What brokers of another version have told us, as far as the log knows. */
+  readonly #refusals = new Set<string>()
   #core: Broker | undefined
   #sockets: Sockets | undefined
   #timer: NodeJS.Timeout | undefined
@@ -241,9 +245,13 @@ export class Reactor implements BrokerPort {
     if (message.error === DecodeReason.Version && packed !== undefined && total <= 1000) {
       const refusal = decodeRefusal(packed)
       if (refusal !== undefined) {
+        // Once: it is said again twice a second, for as long as an upgrade takes.
+        const said = `${socket} ${refusal.message}`
+        if (this.#refusals.has(said) || this.#refusals.size >= REFUSALS_MAX) return null
+        this.#refusals.add(said)
         this.#options.onEvent({
           type: 'refused-by',
-          who: keyOf(frames),
+          who: this.#addressOf(keyOf(frames)),
           reason: refusal.reason,
           message: refusal.message,
         })
@@ -254,6 +262,12 @@ export class Reactor implements BrokerPort {
       }
     }
     return null
+  }
+
+  /** What an operator knows the other end of a cloudbe link by. */
+  #addressOf(key: string): string {
+    for (const [address, peerKey] of this.#peerKeys) if (peerKey === key) return address
+    return key
   }
 
   #count(socket: SocketName, frames: readonly Buffer[]): void {

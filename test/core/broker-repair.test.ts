@@ -260,3 +260,19 @@ describe('the operator', () => {
     expect([...rig.broker.peers.byAddress.keys()]).toEqual(['tcp://north'])
   })
 })
+
+describe('somebody of another major version', () => {
+  test('is refused each time, and told to the log once', () => {
+    const rig = new Rig()
+    for (let i = 0; i < 20; i++) {
+      rig.broker.foreignVersion('cloudfe', 'v2', 2, 'v2')
+      rig.broker.foreignVersion('localfe', `connection ${i}`, 2, '')
+      rig.advance(500)
+    }
+    expect(rig.wire.filter(({ record }) => record.kind === Kind.Refuse)).toHaveLength(40)
+    expect(rig.eventsOf('peer-refused')).toHaveLength(1)
+    expect(rig.eventsOf('client-refused')).toHaveLength(1)
+    rig.broker.foreignVersion('cloudfe', 'v2', 3, 'v2')
+    expect(rig.eventsOf('peer-refused')).toHaveLength(2)
+  })
+})
