@@ -145,7 +145,7 @@ async function work(
   supervised: boolean,
 ): Promise<number> {
   const { handler, program, restart: _restart, logLevel: _logLevel, ...options } = config
-  const worker = new Worker({ ...options, name, handler, program, log })
+  const worker = new Worker({ ...options, name, handler, program, log, drainOnSigterm: false })
   let asked: NodeJS.Signals | undefined
   let forced: NodeJS.Signals | undefined
   const onSignal = (signal: NodeJS.Signals) => {

@@ -11,6 +11,7 @@ import type { Handler } from './handler.ts'
 import { HandlerModule, moduleUrl } from './io/handler-module.ts'
 import { Isolation } from './io/isolation.ts'
 import { Program } from './io/program.ts'
+import { drainOnSigterm } from './io/sigterm.ts'
 import { WorkerLoop } from './io/worker-loop.ts'
 import { inProcess, type Workshop } from './io/workshop.ts'
 import { type Log, SILENT } from './log.ts'
@@ -58,6 +59,8 @@ export interface WorkerOptions {
   readonly log?: Log | undefined
   /** Told of changes of state (signed in, broker silent, draining …); never once a task. Must not throw. */
   readonly onEvent?: ((event: WorkerEvent) => void) | undefined
+  /** Whether SIGTERM drains it before the process ends. Default true; false where the program handles the signal itself. */
+  readonly drainOnSigterm?: boolean | undefined
 }
 
 /** What a worker has done so far; all but `running` and `signedIn` only grow. */
@@ -99,7 +102,7 @@ export class WorkerError extends Error {
  * Takes tasks from a broker and has a handler do them, as many at once as it has slots, all over one connection. It
  * starts by itself, keeps looking for a broker when there is none, and keeps its process alive until it is stopped.
  *
- * It installs no handlers for signals: call `drain()` from yours, or declare it with `await using`. A handler that
+ * On SIGTERM it drains before the process ends, unless told otherwise; `await using` drains as well. A handler that
  * blocks the event loop for longer than the broker's patience (3 s by default) makes the broker believe that this
  * worker is dead: use `isolate` for such.
  */
@@ -122,10 +125,18 @@ export class Worker {
   #resolveStopped: () => void = () => {}
   #rejectStopped: (reason: unknown) => void = () => {}
   #ending = false
+  #forgetSigterm: () => void = () => {}
 
   /** @throws ConfigurationError naming the option that is wrong */
   constructor(options: WorkerOptions) {
-    const { handler, program, log = SILENT, onEvent = () => {}, ...rest } = options
+    const {
+      handler,
+      program,
+      log = SILENT,
+      onEvent = () => {},
+      drainOnSigterm: drains = true,
+      ...rest
+    } = options
     this.#config = parseSettings(workerSchema, rest)
     this.#log = log
     this.#onEvent = onEvent
@@ -165,6 +176,7 @@ export class Worker {
       },
       this.#workshop.handler,
     )
+    if (drains) this.#forgetSigterm = drainOnSigterm(() => this.drain())
     void this.#begin()
   }
 
@@ -241,6 +253,7 @@ export class Worker {
   async #end(error: unknown): Promise<void> {
     if (this.#ending) return
     this.#ending = true
+    this.#forgetSigterm()
     await this.#workshop.close(this.#config.killGraceMs)
     if (error === undefined) this.#resolveStopped()
     else this.#rejectStopped(error)
