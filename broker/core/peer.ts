@@ -48,7 +48,6 @@ export class Peer extends Timed {
   statebe = ''
   /** Since when it has been silent, for forgetting it; ms. */
   heardAt: number
-  connectedAt: number
   /** Its last HELLO did not count us among its peers: with the next heartbeat we introduce ourselves. */
   knowsUs = true
   /** HELLOs sent on this connection without an answer. */
@@ -87,7 +86,6 @@ export class Peer extends Timed {
     this.address = address
     if (configured) this.configuredAs.add(address)
     this.heardAt = now
-    this.connectedAt = now
     this.link = new Link('cloudbe', key)
   }
 
@@ -100,11 +98,10 @@ export class Peer extends Timed {
   }
 
   /** A fresh alias for a fresh connection; the epoch is kept, so that a restart is still recognised. */
-  renewLink(key: string, now: number): Link {
+  renewLink(key: string): Link {
     const link = new Link('cloudbe', key)
     link.epoch = this.link.epoch
     this.link = link
-    this.connectedAt = now
     this.hellos = 0
     return link
   }

@@ -400,7 +400,7 @@ export class Peers {
       }
       // One that refuses us, or that we refuse, is asked now and then: each time costs a line in both logs.
       if (peer.phase === 'refused' && ++peer.hellos < HELLOS_PER_CONNECTION) continue
-      if (peer.hellos >= HELLOS_PER_CONNECTION) this.#reconnect(peer, now)
+      if (peer.hellos >= HELLOS_PER_CONNECTION) this.#reconnect(peer)
       this.#greet(peer)
     }
   }
@@ -499,7 +499,7 @@ export class Peers {
     const tasksUnknown = (counters.tasksSettled.get('UNKNOWN') ?? 0) - unknownBefore
     for (const offer of peer.offers.values()) offer.free = 0
     port.event({ type: 'peer-lost', peer: peer.label, reason, tasksTakenBack, tasksUnknown })
-    this.#reconnect(peer, now)
+    this.#reconnect(peer)
     this.#greet(peer)
     this.#tryConfigured(peer, now)
   }
@@ -516,7 +516,7 @@ export class Peers {
     }
     peer.link.epoch = 0
     this.#context.wheel.clear(peer)
-    this.#reconnect(peer, now)
+    this.#reconnect(peer)
     this.#tryConfigured(peer, now)
   }
 
@@ -544,11 +544,11 @@ export class Peers {
     port.disconnectPeer(peer.link, peer.address)
   }
 
-  #reconnect(peer: Peer, now: number): void {
+  #reconnect(peer: Peer): void {
     const { port } = this.#context
     this.#byKey.delete(peer.link.key)
     port.disconnectPeer(peer.link, peer.address)
-    const link = peer.renewLink(this.#nextKey(), now)
+    const link = peer.renewLink(this.#nextKey())
     this.#byKey.set(link.key, peer)
     port.connectPeer(link, peer.address)
   }

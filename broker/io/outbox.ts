@@ -1,5 +1,4 @@
 import { MessageEncoder } from '../../protocol/encode.ts'
-import { ErrorCode } from '../../protocol/error-code.ts'
 import { Kind, type Record } from '../../protocol/record.ts'
 import { writeStockHeartbeat, writeStockReply, writeStockRequest } from '../../protocol/stock.ts'
 import type { Link } from '../core/link.ts'
@@ -105,5 +104,5 @@ export class Outbox {
 }
 
 function errorText(code: string, message: string): Uint8Array {
-  return Buffer.from(`ERROR ${code === '' ? ErrorCode.TaskFailed : code} ${message}`)
+  return Buffer.from(`ERROR ${code} ${message}`)
 }
