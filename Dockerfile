@@ -17,6 +17,7 @@ COPY broker ./broker
 COPY client ./client
 COPY worker ./worker
 COPY sim ./sim
+COPY report ./report
 COPY cli ./cli
 RUN node scripts/build.mjs
 RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund

@@ -41,6 +41,7 @@ const sources = [
   'worker',
   'cli',
   'sim',
+  'report',
   'tsconfig.json',
   'tsconfig.build.json',
 ]
