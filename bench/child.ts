@@ -67,7 +67,7 @@ export class Child {
 
   /** A Node program that takes no orders, but ends when this process does, whatever ends it. */
   static leashed(label: string, script: string, args: readonly string[]): Child {
-    const leash = new URL(`../cli/demo/leash${EXTENSION}`, import.meta.url).href
+    const leash = new URL(`../cli/process/leash${EXTENSION}`, import.meta.url).href
     return new Child(label, process.execPath, [...process.execArgv, '--import', leash, script, ...args], true)
   }
 

@@ -3,8 +3,9 @@
 import { writeFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
-import { type Addresses, freeAddresses, statusSchema } from '../cli/demo/cluster.ts'
-import { freePorts } from '../cli/demo/free-port.ts'
+import { statusSchema } from '../cli/demo/cluster.ts'
+import { type Addresses, freeAddresses } from '../cli/process/addresses.ts'
+import { freePorts } from '../cli/process/free-port.ts'
 import { Child } from './child.ts'
 import type { Toolchain } from './toolchain.ts'
 

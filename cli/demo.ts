@@ -4,12 +4,12 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { Director, NAMES, SLOTS } from './demo/director.ts'
-import { killAll } from './demo/leashed-process.ts'
 import { COLUMNS_MIN, LiveView, ROWS_MIN } from './demo/live-view.ts'
 import { Pieces } from './demo/pieces.ts'
 import { PlainView } from './demo/plain-view.ts'
 import { Scene } from './demo/scene.ts'
 import { judge, verdictTables } from './demo/verdict.ts'
+import { killAll } from './process/leashed-process.ts'
 
 const DURATION_S = 26
 const QUICK_DURATION_S = 6

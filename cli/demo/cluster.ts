@@ -1,12 +1,10 @@
-import { extname } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { brokerStatusSchema } from '../../broker/status.ts'
-import { freePorts } from './free-port.ts'
-import { LeashedProcess } from './leashed-process.ts'
+import type { Addresses } from '../process/addresses.ts'
+import type { LeashedProcess } from '../process/leashed-process.ts'
+import { moduleNear, packageProcess } from '../process/package-process.ts'
 
-/** Processes of this package are started as what this one is: compiled, or through a loader. */
-const EXTENSION = extname(fileURLToPath(import.meta.url))
+const COMMAND = moduleNear(import.meta.url, '../main')
 
 /** The part of it that is looked at. */
 export const statusSchema = brokerStatusSchema.pick({
@@ -21,14 +19,6 @@ export type Status = z.output<typeof statusSchema>
 const STATUS_TIMEOUT_MS = 1000
 const READY_POLL_MS = 50
 const STOP_GRACE_MS = 3000
-
-export interface Addresses {
-  readonly localfe: string
-  readonly localbe: string
-  readonly cloudfe: string
-  readonly statebe: string
-  readonly http: string
-}
 
 export interface ClusterOptions {
   readonly name: string
@@ -69,12 +59,12 @@ export class Cluster {
     const broker = ['broker', '--name', name, '--localfe', localfe, '--localbe', localbe]
     broker.push('--cloudfe', cloudfe, '--statebe', statebe, '--http', http)
     for (const peer of peers) broker.push('--peer', peer)
-    this.#processes = [packageProcess(`${name}'s broker`, '../main', broker, { onLine: onLog })]
-    const handler = moduleBeside('./task')
+    this.#processes = [packageProcess(`${name}'s broker`, COMMAND, broker, { onLine: onLog })]
+    const handler = moduleNear(import.meta.url, './task')
     const worker = ['worker', '--connect', localbe, '--slots', String(slotsPerWorker), '--handler', handler]
     for (let n = 1; n <= workers; n++) {
       this.#processes.push(
-        packageProcess(`worker ${n} of ${name}`, '../main', [...worker, '--name', `${name}-${n}`], {
+        packageProcess(`worker ${n} of ${name}`, COMMAND, [...worker, '--name', `${name}-${n}`], {
           env: { SPILLWAY_DEMO_TASK_MS: String(taskMs) },
         }),
       )
@@ -126,42 +116,4 @@ export class Cluster {
     await Promise.all(workers.map((worker) => worker.stop(STOP_GRACE_MS)))
     await broker?.stop(STOP_GRACE_MS)
   }
-}
-
-/** A module of this package as a process of its own. @param module its path from here, without its extension */
-export function packageProcess(
-  label: string,
-  module: string,
-  args: readonly string[],
-  more: {
-    readonly env?: Readonly<Record<string, string>>
-    readonly onLine?: (line: string) => void
-    readonly onMessage?: (message: unknown) => void
-  } = {},
-): LeashedProcess {
-  return new LeashedProcess({
-    label,
-    script: moduleBeside(module),
-    args,
-    leash: new URL(`./leash${EXTENSION}`, import.meta.url).href,
-    execArgv: process.execArgv,
-    ...more,
-  })
-}
-
-function moduleBeside(module: string): string {
-  return fileURLToPath(new URL(`${module}${EXTENSION}`, import.meta.url))
-}
-
-/** Addresses on this machine that were free a moment ago, for so many clusters. */
-export async function freeAddresses(clusters: number): Promise<Addresses[]> {
-  const ports = await freePorts(clusters * 5)
-  const next = () => `127.0.0.1:${ports.pop() ?? 0}`
-  return Array.from({ length: clusters }, () => ({
-    localfe: `tcp://${next()}`,
-    localbe: `tcp://${next()}`,
-    cloudfe: `tcp://${next()}`,
-    statebe: `tcp://${next()}`,
-    http: next(),
-  }))
 }

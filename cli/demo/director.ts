@@ -1,6 +1,8 @@
 import { z } from 'zod'
-import { Cluster, freeAddresses, packageProcess } from './cluster.ts'
-import { killAll, type LeashedProcess } from './leashed-process.ts'
+import { freeAddresses } from '../process/addresses.ts'
+import { killAll, type LeashedProcess } from '../process/leashed-process.ts'
+import { moduleNear, packageProcess } from '../process/package-process.ts'
+import { Cluster } from './cluster.ts'
 import { type Order, type Report, reportSchema } from './load-report.ts'
 import { type Scene, TICK_MS } from './scene.ts'
 
@@ -227,7 +229,7 @@ export class Director {
     for (const [index, cluster] of this.#clusters.entries()) {
       const { name } = cluster
       const args = [cluster.addresses.localfe, this.#folder, String(index / NAMES.length)]
-      const client = packageProcess(`${name}'s client`, './load', args, {
+      const client = packageProcess(`${name}'s client`, moduleNear(import.meta.url, './load'), args, {
         onMessage: (message) => this.#reported(name, reportSchema.parse(message)),
       })
       this.#clients.set(name, client)

@@ -5,12 +5,13 @@ import { closeSync, mkdtempSync, openSync, readdirSync, readSync, rmSync, writeF
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { freeAddresses, type Status, statusSchema } from '../../cli/demo/cluster.ts'
-import { LeashedProcess } from '../../cli/demo/leashed-process.ts'
+import { type Status, statusSchema } from '../../cli/demo/cluster.ts'
+import { freeAddresses } from '../../cli/process/addresses.ts'
+import { LeashedProcess } from '../../cli/process/leashed-process.ts'
 
 const root = join(import.meta.dirname, '../..')
 const main = join(root, 'dist/cli/main.js')
-const leash = pathToFileURL(join(root, 'dist/cli/demo/leash.js')).href
+const leash = pathToFileURL(join(root, 'dist/cli/process/leash.js')).href
 const work = join(import.meta.dirname, 'recorded-work.js')
 
 const READY_TIMEOUT_MS = 20_000

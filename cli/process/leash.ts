@@ -1,5 +1,5 @@
 /**
- * Preloaded into every process that a demonstration starts: ends it when whoever started it is gone, however that
+ * Preloaded into every process that is started on a leash: ends it when whoever started it is gone, however that
  * ended. Nobody else would, since each process leads a process group of its own and hears nothing of the terminal.
  */
 
