@@ -26,6 +26,12 @@ export function serviceName(number: number): string {
   return number === 0 ? '' : `s${number}`
 }
 
+/** How long a client waits: for a sign of life, and for the answer, ms. */
+export interface Patience {
+  readonly timeoutMs: number
+  readonly deadlineMs: number
+}
+
 /** When a cluster's clients want something done, and what. */
 export class Workload {
   readonly cluster: number
@@ -90,16 +96,24 @@ export class Workload {
       (streams ? Flag.Stream : 0) |
       (restarts ? Flag.RestartStream : 0) |
       (failsFast ? Flag.FailFast : 0)
-    return this.#call(work, client, service, flags, priority, at)
+    return this.#call(work, client, service, flags, priority, p, at)
   }
 
   /** A task that any broker in its right mind gets done. */
-  probe(number: number, client: string, service: string, at: number): SimCall {
+  probe(number: number, client: string, service: string, patience: Patience, at: number): SimCall {
     const work: Work = { number, serviceMs: 1, pieces: 0, behaviour: Behaviour.Answers, size: BODY_MIN }
-    return this.#call(work, client, service, 0, PRIORITY_DEFAULT, at)
+    return this.#call(work, client, service, 0, PRIORITY_DEFAULT, patience, at)
   }
 
-  #call(work: Work, client: string, service: string, flags: number, priority: number, at: number): SimCall {
+  #call(
+    work: Work,
+    client: string,
+    service: string,
+    flags: number,
+    priority: number,
+    { timeoutMs, deadlineMs }: Patience,
+    at: number,
+  ): SimCall {
     const p = this.#p
     const errand = new Errand(
       work.number,
@@ -107,7 +121,7 @@ export class Workload {
       this.cluster,
       service,
       at,
-      p.deadlineMs,
+      deadlineMs,
       work,
       (flags & Flag.NotIdempotent) === 0,
       (flags & Flag.Stream) !== 0,
@@ -120,9 +134,9 @@ export class Workload {
       priority,
       flags,
       traceparent: '',
-      timeoutMs: p.timeoutMs,
+      timeoutMs,
       retries: p.retries,
-      deadlineMs: p.deadlineMs,
+      deadlineMs,
       window: 4,
     }
     return new SimCall(terms, errand)
