@@ -1,5 +1,6 @@
 import type { BrokerEvent } from '../broker/core/event.ts'
 import type { Link, LinkSocket } from '../broker/core/link.ts'
+import { brokersTime } from '../client/core/client.ts'
 import type { Outcome } from '../client/core/outcome.ts'
 import type { ClientEvent } from '../client/core/port.ts'
 import { ErrorCode } from '../protocol/error-code.ts'
@@ -214,7 +215,8 @@ export class Ledger implements Watch {
         if (errand.starts === 0) wrong('it was never started')
         return
       case ErrorCode.Expired:
-        if (!timeUp) wrong(`told after ${age.toFixed(1)} ms of ${errand.deadlineMs}`)
+        if (age < brokersTime(errand.deadlineMs) * (1 - 2 * this.#terms.drift) - 5)
+          wrong(`told after ${age.toFixed(1)} ms of ${errand.deadlineMs}`)
         return
       case 'TIMEOUT':
       case 'UNAVAILABLE':

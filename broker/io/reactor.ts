@@ -41,6 +41,8 @@ export interface ReactorOptions {
 const DRAIN_MAX = 448
 
 const REFUSALS_MAX = 1000
+/** Speakers of other versions that are answered within a second, each once. */
+const REFUSED_A_SECOND_MAX = 1000
 
 /** Packed records around bodies: a frame larger than the largest body by this is not one of ours. */
 const FRAME_SLACK = 1 << 20
@@ -64,6 +66,9 @@ export class Reactor implements BrokerPort {
   readonly #subscriptions = new Map<string, number>()
   /** What brokers of another version have told us, as far as the log knows. */
   readonly #refusals = new Set<string>()
+  /** Who was told in this second that we speak another version, and since when. */
+  readonly #refused = new Set<string>()
+  #refusedSince = 0
   #core: Broker | undefined
   #sockets: Sockets | undefined
   #timer: NodeJS.Timeout | undefined
@@ -239,10 +244,10 @@ export class Reactor implements BrokerPort {
   #decode(socket: LinkSocket, frames: Buffer[]): Message | null {
     const message = decodeMessage(frames, 1, this.#limits)
     if (!('error' in message)) return message
-    const total = this.#malformed(socket, message.error)
+    this.#malformed(socket, message.error)
     const packed = frames[1]
-    // Answering a REFUSE with a REFUSE would never end, and who sends thousands of these does not read the answers.
-    if (message.error === DecodeReason.Version && packed !== undefined && total <= 1000) {
+    if (message.error === DecodeReason.Version && packed !== undefined) {
+      // Answering a REFUSE with a REFUSE would never end.
       const refusal = decodeRefusal(packed)
       if (refusal !== undefined) {
         // Once: it is said again twice a second, for as long as an upgrade takes.
@@ -255,13 +260,25 @@ export class Reactor implements BrokerPort {
           reason: refusal.reason,
           message: refusal.message,
         })
-      } else {
+      } else if (this.#mayRefuse(`${socket} ${keyOf(frames)}`)) {
         const introduction = decodeIntroduction(packed)
         const who = introduction?.name ?? ''
         this.core.foreignVersion(socket, keyOf(frames), peekVersion(packed), who)
       }
     }
     return null
+  }
+
+  /** Once a second to each: who floods us does not read the answers, and must not take them from others. */
+  #mayRefuse(who: string): boolean {
+    const now = this.now()
+    if (now - this.#refusedSince >= 1000) {
+      this.#refused.clear()
+      this.#refusedSince = now
+    }
+    if (this.#refused.has(who) || this.#refused.size >= REFUSED_A_SECOND_MAX) return false
+    this.#refused.add(who)
+    return true
   }
 
   /** What an operator knows the other end of a cloudbe link by. */
@@ -276,10 +293,9 @@ export class Reactor implements BrokerPort {
     for (const frame of frames) counter.bytes += frame.byteLength
   }
 
-  #malformed(socket: SocketName, reason: string): number {
+  #malformed(socket: SocketName, reason: string): void {
     const total = this.traffic.countMalformed(socket, reason)
     if ((total & (total - 1)) === 0) this.#options.onMalformed(socket, reason, total)
-    return total
   }
 
   async #watchPeers(cloudbe: Router): Promise<void> {

@@ -21,6 +21,17 @@ const STREAM_HEARTBEAT_MAX_MS = 2000
 /** A broker that turns us away without saying for how long is left alone for this long, ms. */
 const RETRY_AFTER_MIN_MS = 10
 const AVOID_MIN_MS = 1000
+/** Kept of a call's time for the answer's way home: at most so much, ms, and at most this share. */
+const WAY_HOME_MAX_MS = 50
+const WAY_HOME_SHARE = 0.1
+
+/**
+ * What a broker is given of the time that is left, ms, from 1. A little less than the client waits itself, so that the
+ * broker's word that the time is over (EXPIRED, and whether the task ever started) comes before the client gives up.
+ */
+export function brokersTime(leftMs: number): number {
+  return Math.max(1, Math.ceil(leftMs - Math.min(WAY_HOME_MAX_MS, leftMs * WAY_HOME_SHARE)))
+}
 
 /**
  * The reliable client of the guide's Lazy Pirate pattern, for many calls over one connection.
@@ -204,10 +215,10 @@ export class Client<C extends Call> implements Machine {
         break
       }
       case Kind.Hello:
-        this.#hello(connection, record)
+        this.#hello(connection, record, now)
         break
       case Kind.Refuse:
-        this.refused(connection, record.reason, record.message)
+        this.refused(connection, record.reason, record.message, now)
         break
       case Kind.Disconnect:
         this.#brokerLeaves(connection, AVOID_MIN_MS, now)
@@ -308,15 +319,13 @@ export class Client<C extends Call> implements Machine {
     return call.nextIndex > 0 && call.sentToEpoch !== connection.epoch
   }
 
-  #hello(connection: Connection, hello: Hello): void {
+  #hello(connection: Connection, hello: Hello, now: number): void {
     if (hello.role !== Role.Broker) {
-      this.refused(connection, 'role', `what answers there is no broker but calls itself "${hello.name}"`)
+      const message = `what answers there is no broker but calls itself "${hello.name}": give the address of a localfe`
+      this.refused(connection, 'role', message, now)
     } else if (hello.major !== VERSION_MAJOR) {
-      this.refused(
-        connection,
-        'version',
-        `the broker speaks version ${hello.major}.${hello.minor} of the protocol, this client ${VERSION_MAJOR}.${VERSION_MINOR}: install the same major version on both sides`,
-      )
+      const message = `the broker speaks version ${hello.major}.${hello.minor} of the protocol, this client ${VERSION_MAJOR}.${VERSION_MINOR}: install the same major version on both sides`
+      this.refused(connection, 'version', message, now)
     } else {
       connection.endpoint.refusal = ''
       connection.endpoint.bodyMax = hello.bodyMax
@@ -324,13 +333,23 @@ export class Client<C extends Call> implements Machine {
   }
 
   /**
-   * The broker will not talk to us. The calls' timeouts try elsewhere; at once would be a race around all endpoints.
+   * The broker will not talk to us. While another may, the calls' timeouts try there; at once would be a race around all
+   * endpoints. When all have refused, no later try can succeed: what none of them can have started ends now.
    * For REFUSE in a message of another major version, of which nothing else can be read.
    */
-  refused(connection: Connection, reason: string, message: string): void {
-    if (connection.endpoint.refusal === message) return
-    connection.endpoint.refusal = message
-    this.#port.event({ type: 'refused', endpoint: connection.endpoint.address, reason, message })
+  refused(connection: Connection, reason: string, message: string, now: number): void {
+    const { endpoint } = connection
+    if (endpoint.refusal !== message) {
+      endpoint.refusal = message
+      this.#port.event({ type: 'refused', endpoint: endpoint.address, reason, message })
+    }
+    if (!this.#endpoints.every(({ refusal }) => refusal !== '')) return
+    const refusals = this.#endpoints.map(({ address, refusal }) => `${address}: ${refusal}`).join('; ')
+    const why = failure('UNAVAILABLE', false, `every broker refuses this client (${refusals})`)
+    for (const call of this.#table) {
+      // What an earlier life of the broker may have started is found out, or not, by the call's own timeout.
+      if (call !== undefined && (call.sends === 0 || call.mayRunTwice)) this.#fail(call, why, now)
+    }
   }
 
   // Turned away: never started, so it may go anywhere.
@@ -422,7 +441,7 @@ export class Client<C extends Call> implements Machine {
       token: call.token,
       id: call.id,
       attempt: call.sends,
-      timeLeftMs: Math.max(1, Math.ceil(call.deadlineAt - now)),
+      timeLeftMs: brokersTime(call.deadlineAt - now),
       priority: call.priority,
       flags: call.flags,
       creditUpTo: call.granted,
@@ -515,8 +534,12 @@ export class Client<C extends Call> implements Machine {
         ? ''
         : ` ${connection.endpoint.address} refuses this client: ${connection.endpoint.refusal}`
     const seconds = ((now - call.startedAt) / 1000).toFixed(1)
+    if (!call.mayRunTwice && call.sends > 0) {
+      const message = `no answer after ${seconds} s: ${why}. The task was sent and must not start twice: find out whether it ran before you send it again`
+      return failure('TIMEOUT', false, message)
+    }
     if (!this.#everHeard || connection.endpoint.refusal !== '') {
-      const message = `no broker ${this.#everHeard ? 'takes tasks' : 'was ever heard'} at ${addresses} (${seconds} s, ${why}).${refusal === '' ? ' Check that one runs there, that the address is its localfe, and that nothing blocks the way' : refusal}`
+      const message = `no broker ${refusal === '' ? 'was ever heard' : 'takes tasks'} at ${addresses} (${seconds} s, ${why}).${refusal === '' ? ' Check that one runs there, that the address is its localfe, and that nothing blocks the way' : refusal}`
       return failure('UNAVAILABLE', true, message)
     }
     const quietMs = now - connection.lastHeardAt
@@ -524,10 +547,6 @@ export class Client<C extends Call> implements Machine {
       quietMs > SILENT_INTERVALS * this.#heartbeatIntervalMs
         ? `${connection.endpoint.address} has been silent for ${(quietMs / 1000).toFixed(1)} s: check that the broker runs and can be reached`
         : `${connection.endpoint.address} is there: check with "spillway status" that workers serve ${call.service === '' ? 'it' : `"${call.service}"`} and are not all busy, or give the task more time (timeoutMs, deadlineMs)`
-    if (!call.mayRunTwice && call.sends > 0) {
-      const message = `no answer after ${seconds} s: ${why}. The task was sent and must not start twice: find out whether it ran before you send it again`
-      return failure('TIMEOUT', false, message)
-    }
     return failure('TIMEOUT', true, `no answer after ${seconds} s: ${why}. ${next}`)
   }
 

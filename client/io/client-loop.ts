@@ -126,7 +126,7 @@ export class ClientLoop implements ClientPort<PendingCall>, SocketOwner {
     if (error !== DecodeReason.Version) return
     const refusal = decodeRefusal(frames[0])
     const message = refusal?.message ?? 'it speaks another version of the protocol'
-    this.core.refused(socket.connection, refusal?.reason ?? 'version', message)
+    this.core.refused(socket.connection, refusal?.reason ?? 'version', message, performance.now())
   }
 
   /** A turn is over: what it brought forth leaves, and the timer is set to what comes next. */

@@ -91,6 +91,11 @@ class Scene implements ClientPort<Call> {
     this.client.receive(connection, { from, to: CLIENT_EPOCH, records: [record] }, this.now)
   }
 
+  /** As a broker of another version does: of its message nothing but the refusal can be read. */
+  refuse(message: string, connection = this.connection): void {
+    this.client.refused(connection, 'version', message, this.now)
+  }
+
   beat(from = 500, connection = this.connection): void {
     this.hear({ kind: Kind.Heartbeat, ask: false, sent: 0 }, from, connection)
   }
@@ -183,7 +188,8 @@ describe('a request', () => {
     expect(s.requests()[0]).toMatchObject({
       id: call.taskId,
       attempt: 1,
-      timeLeftMs: 7500,
+      // A little less than its own deadline, for the answer's way home.
+      timeLeftMs: 7450,
       service: 'hash',
       priority: 7,
     })
@@ -264,7 +270,7 @@ describe('silence', () => {
       [first.taskId, 2],
       [second.taskId, 2],
     ])
-    expect(s.requests()[2]?.timeLeftMs).toBe(5000)
+    expect(s.requests()[2]?.timeLeftMs).toBe(4950)
     // Only the one that timed out used up a try.
     expect([first.tries, second.tries]).toEqual([2, 1])
   })
@@ -594,14 +600,44 @@ describe('a broker that says', () => {
     expect(s.sent.at(-1)).toMatchObject({ to: B, record: { id: call.taskId, attempt: 2 } })
   })
 
-  test('REFUSE lets tasks end as UNAVAILABLE, with its words', () => {
+  test('REFUSE, and is the only one, ends all tasks at once as UNAVAILABLE, with its words, not to be tried again', () => {
     const s = new Scene()
-    const call = s.submit()
-    s.hear({ kind: Kind.Refuse, reason: 'version', message: 'install version 2' })
-    s.pass(7500)
-    expect(s.codeOf(call)).toBe('UNAVAILABLE')
-    expect(s.outcome(call)?.message).toContain('install version 2')
+    const first = s.submit()
+    s.refuse('install version 2')
+    expect(s.outcome(first)).toMatchObject({ code: 'UNAVAILABLE', retryable: false })
+    expect(s.outcome(first)?.message).toContain('install version 2')
+    expect(s.outcome(first)?.message).not.toContain('was ever heard')
+    // Whoever asks later is told as soon as the broker has said so again.
+    const second = s.submit({ flags: Flag.NotIdempotent })
+    expect(s.outcome(second)).toBeUndefined()
+    s.refuse('install version 2')
+    expect(s.codeOf(second)).toBe('UNAVAILABLE')
     expect(s.events.filter(({ type }) => type === 'refused')).toHaveLength(1)
+  })
+
+  test('REFUSE, while there is another, leaves the tasks to that one', () => {
+    const s = new Scene({ endpoints: [A, B] })
+    const call = s.submit()
+    s.refuse('install version 2')
+    expect(s.outcome(call)).toBeUndefined()
+    s.pass(2500)
+    expect(s.sent.at(-1)).toMatchObject({ to: B, record: { id: call.taskId } })
+    s.refuse('install version 3')
+    expect(s.outcome(call)).toMatchObject({ code: 'UNAVAILABLE', retryable: false })
+    expect(s.outcome(call)?.message).toContain('install version 2')
+    expect(s.outcome(call)?.message).toContain('install version 3')
+  })
+
+  test('REFUSE leaves open what an earlier life of it may have started and must not start twice', () => {
+    const s = new Scene()
+    s.submit()
+    s.beat(500)
+    const call = s.submit({ flags: Flag.NotIdempotent })
+    expect(s.requests().at(-1)?.id).toBe(call.taskId)
+    s.refuse('install version 2')
+    expect(s.outcome(call)).toBeUndefined()
+    s.pass(7500)
+    expect(s.outcome(call)).toMatchObject({ retryable: false })
   })
 
   test('nothing that a broker should say to a client only moves counters', () => {
