@@ -10,12 +10,12 @@ import {
   type Token,
   VERSION_MAJOR,
 } from '../../protocol/record.ts'
+import { Answered } from './answer-pages.ts'
 import { Client } from './client.ts'
 import type { Context } from './context.ts'
 import { Link } from './link.ts'
 import { draining, type Failure, unknown } from './scheduler.ts'
 import { Task } from './task.ts'
-import { Answered } from './task-ledger.ts'
 
 /** A client that reads a stream beats at least every two seconds, whatever interval the broker's workers keep. */
 const READER_SILENCE_MIN_MS = 10_000

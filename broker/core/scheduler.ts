@@ -93,7 +93,12 @@ export class Scheduler {
     this.#random = random
     this.#policy = POLICIES[config.policy]
     this.services = new Services(config.servicesMax)
-    this.ledger = new TaskLedger(config.repliesMax, config.repliesBytesMax, config.replyAgeMaxMs)
+    this.ledger = new TaskLedger(
+      config.repliesMax,
+      config.repliesBytesMax,
+      config.replyAgeMaxMs,
+      Math.floor(random() * 2 ** 32),
+    )
     this.assignments = new AssignmentTable(random)
     this.#budget = new RetryBudget(
       config.retryBudgetRatio,

@@ -36,6 +36,9 @@ export class Task extends Timed {
   streamed = 0
   creditUpTo: number
 
+  /** Its entry in the ledger; 0: none. */
+  ledgerEntry = 0
+
   queued = false
   /** Waits for the retry budget. */
   deferred = false

@@ -1,12 +1,14 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { Answered } from '../../broker/core/answer-pages.ts'
 import { Service } from '../../broker/core/service.ts'
 import { Task } from '../../broker/core/task.ts'
-import { Answered, TaskLedger } from '../../broker/core/task-ledger.ts'
+import { TaskLedger } from '../../broker/core/task-ledger.ts'
 import { EMPTY_BODY } from '../../protocol/record.ts'
 import { aReply } from './broker-rig.ts'
 
 const service = new Service('')
+const SEED = 1
 
 function task(id: string, deadline = 1000, flags = 0): Task {
   const fields = { priority: 4, flags, traceparent: '', body: EMPTY_BODY, creditUpTo: 0, token: 0 }
@@ -15,7 +17,7 @@ function task(id: string, deadline = 1000, flags = 0): Task {
 const reply = (octets: number) => aReply({ body: new Uint8Array(octets) })
 
 test('finds a task while it is under way, its answer after', () => {
-  const ledger = new TaskLedger(10, 10_000, 1000)
+  const ledger = new TaskLedger(10, 10_000, 1000, SEED)
   const a = task('a')
   ledger.add(a)
   expect(ledger.find('a')).toBe(a)
@@ -27,7 +29,7 @@ test('finds a task while it is under way, its answer after', () => {
 })
 
 test('forgets a task that ended without an answer to keep', () => {
-  const ledger = new TaskLedger(10, 10_000, 1000)
+  const ledger = new TaskLedger(10, 10_000, 1000, SEED)
   const a = task('a')
   ledger.add(a)
   ledger.remove(a)
@@ -36,7 +38,7 @@ test('forgets a task that ended without an answer to keep', () => {
 })
 
 test('keeps so many answers, the youngest', () => {
-  const ledger = new TaskLedger(2, 10_000, 1000)
+  const ledger = new TaskLedger(2, 10_000, 1000, SEED)
   for (const id of ['a', 'b', 'c']) ledger.answer(task(id), reply(0), 0)
   expect(ledger.find('a')).toBeUndefined()
   expect(ledger.find('c')).toBeInstanceOf(Answered)
@@ -44,7 +46,7 @@ test('keeps so many answers, the youngest', () => {
 })
 
 test('keeps them so long and no longer', () => {
-  const ledger = new TaskLedger(10, 10_000, 1000)
+  const ledger = new TaskLedger(10, 10_000, 1000, SEED)
   ledger.answer(task('a'), reply(0), 0)
   ledger.answer(task('b'), reply(0), 500)
   expect(ledger.expire(999)).toBe(1000)
@@ -55,7 +57,7 @@ test('keeps them so long and no longer', () => {
 })
 
 test('does not keep one that is too large by itself, nor forget others for it', () => {
-  const ledger = new TaskLedger(10, 1000, 1000)
+  const ledger = new TaskLedger(10, 1000, 1000, SEED)
   ledger.answer(task('small'), reply(10), 0)
   const large = task('large')
   ledger.add(large)
@@ -65,7 +67,7 @@ test('does not keep one that is too large by itself, nor forget others for it', 
 })
 
 test('a small answer does not hold the large message that it came in', () => {
-  const ledger = new TaskLedger(10, 10_000, 1000)
+  const ledger = new TaskLedger(10, 10_000, 1000, SEED)
   const body = new Uint8Array(65_536).subarray(100, 110).fill(7)
   ledger.answer(task('a'), aReply({ body }), 0)
   const kept = ledger.find('a')
@@ -76,11 +78,73 @@ test('a small answer does not hold the large message that it came in', () => {
   expect(kept.reply.body[0]).toBe(7)
 })
 
+test('an answer is kept whole, whatever it is', () => {
+  const u32 = fc.nat({ max: 0xffffffff })
+  const answer = fc.record({
+    code: fc.constantFrom('', 'MY_CODE'),
+    retryable: fc.boolean(),
+    attempts: u32,
+    queuedUs: u32,
+    runUs: u32,
+    partials: u32,
+    cluster: fc.string({ unit: 'grapheme', maxLength: 300 }),
+    worker: fc.string({ maxLength: 300 }),
+    message: fc.oneof(fc.constant(''), fc.string()),
+    octets: fc.oneof(fc.nat({ max: 200 }), fc.integer({ min: 4000, max: 70_000 })),
+  })
+  fc.assert(
+    fc.property(fc.array(answer, { minLength: 1, maxLength: 50 }), (answers) => {
+      const ledger = new TaskLedger(30, 100 << 20, 1000, SEED)
+      const replies = answers.map(({ octets, ...fields }, i) =>
+        // The token is the one of whoever asks.
+        aReply({ ...fields, token: 0, body: new Uint8Array(octets).fill(i) }),
+      )
+      for (const [i, given] of replies.entries()) ledger.answer(task(`id-${i}`), given, i)
+      for (const [i, { body, ...fields }] of replies.entries()) {
+        const found = ledger.find(`id-${i}`)
+        if (i < replies.length - 30) expect(found).toBeUndefined()
+        else if (!(found instanceof Answered)) expect.fail('not kept')
+        else {
+          expect(found).toMatchObject({ id: `id-${i}`, at: i })
+          expect(found.reply).toMatchObject(fields)
+          expect(Buffer.compare(found.reply.body, body)).toBe(0)
+        }
+      }
+    }),
+    { numRuns: 50 },
+  )
+})
+
+test('finds every one of many, by whatever seed', () => {
+  for (const seed of [0, 1, 0xffffffff]) {
+    const ledger = new TaskLedger(2000, 10 << 20, 1000, seed)
+    const tasks = Array.from({ length: 5000 }, (_, n) => task(`task-${n}`))
+    for (const t of tasks) ledger.add(t)
+    for (const t of tasks) expect(ledger.find(t.id)).toBe(t)
+    for (const t of tasks.slice(0, 3000)) ledger.answer(t, reply(n(t)), 0)
+    expect(ledger).toMatchObject({ underWay: 2000, answered: 2000 })
+    for (const t of tasks.slice(0, 1000)) expect(ledger.find(t.id)).toBeUndefined()
+    for (const t of tasks.slice(1000, 3000)) {
+      const found = ledger.find(t.id)
+      expect(found instanceof Answered && found.reply.body.length).toBe(n(t))
+    }
+    for (const t of tasks.slice(3000)) {
+      expect(ledger.find(t.id)).toBe(t)
+      ledger.remove(t)
+      expect(ledger.find(t.id)).toBeUndefined()
+    }
+    expect(ledger).toMatchObject({ underWay: 0, answered: 2000 })
+  }
+  function n({ id }: Task): number {
+    return Number(id.slice(5)) % 100
+  }
+})
+
 test('stays within its bounds, whatever comes', () => {
   const op = fc.oneof(fc.record({ octets: fc.nat({ max: 900 }) }), fc.record({ wait: fc.nat({ max: 400 }) }))
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 6 }), fc.array(op, { maxLength: 60 }), (max, ops) => {
-      const ledger = new TaskLedger(max, 3000, 1000)
+      const ledger = new TaskLedger(max, 3000, 1000, SEED)
       const kept: { id: string; octets: number; at: number }[] = []
       let now = 0
       for (const [i, o] of ops.entries()) {

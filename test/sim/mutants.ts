@@ -1,6 +1,6 @@
+import { Answered } from '../../broker/core/answer-pages.ts'
 import type { Broker } from '../../broker/core/broker.ts'
 import { Task } from '../../broker/core/task.ts'
-import { Answered } from '../../broker/core/task-ledger.ts'
 import { Worker } from '../../broker/core/worker.ts'
 import { Kind, type Message, type Record } from '../../protocol/record.ts'
 import type { BrokerNode } from '../../sim/broker-node.ts'
