@@ -33,6 +33,7 @@ export async function fetchStatus(url: URL): Promise<BrokerStatus> {
   try {
     answer = await read(new URL('/status', url))
   } catch (error) {
+    if (speaksNoHttp(error)) throw new AdminError(notABroker(url), false, error)
     throw new AdminError(
       `no broker's admin HTTP at ${url.host} (${reasonOf(error)}): is the broker up, with --http ${url.host}?`,
       true,
@@ -42,11 +43,7 @@ export async function fetchStatus(url: URL): Promise<BrokerStatus> {
   try {
     return brokerStatusSchema.parse(JSON.parse(answer))
   } catch (error) {
-    throw new AdminError(
-      `${url.host} answers, but not as this version's broker does: give the address after a broker's --http`,
-      false,
-      error,
-    )
+    throw new AdminError(notABroker(url), false, error)
   }
 }
 
@@ -59,6 +56,20 @@ async function read(url: URL): Promise<string> {
     })
     request.on('error', reject)
   })
+}
+
+function notABroker(url: URL): string {
+  return `${url.host} answers, but not as this version's broker does: give the address after a broker's --http`
+}
+
+/** Somebody is there, who speaks another protocol (a ZeroMQ port, most likely). */
+function speaksNoHttp(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    typeof error.code === 'string' &&
+    error.code.startsWith('HPE_')
+  )
 }
 
 function reasonOf(error: unknown): string {

@@ -181,7 +181,11 @@ async function supervise(log: Logger): Promise<number> {
   const supervisor = new Supervisor({
     spawn: () => spawnSelf(process.argv.slice(2), { [SUPERVISED]: '1' }),
     final: [Exit.Ok, Exit.Usage, Exit.Config],
-    onRestart: (how, pauseMs) => log.error({ how, pauseMs }, 'the worker has died: it is started again'),
+    onRestart: (how, pauseMs) =>
+      log.error(
+        { ...(typeof how === 'number' ? { status: how } : { signal: how }), pauseMs },
+        'the worker has died: it is started again',
+      ),
   })
   const onSignal = (signal: NodeJS.Signals) => supervisor.signal(signal)
   process.on('SIGTERM', onSignal)

@@ -440,7 +440,9 @@ async function bind(socket: Socket, name: SocketName, endpoint: string): Promise
         ? 'another process listens there (another broker?): stop it, or choose another port'
         : code === 'EACCES'
           ? 'permission denied: choose a port above 1023, or a directory you may write to'
-          : 'check that the address is one of this host'
+          : endpoint.startsWith('ipc:')
+            ? 'check that the directory exists and the path has at most 107 octets'
+            : 'check that the address is one of this host'
     throw new Error(`${name} cannot be bound to ${endpoint} (${code}): ${advice}`, { cause: error })
   }
 }

@@ -391,6 +391,10 @@ describe('status and top', () => {
     const other = await spillway(['status', '--http', http])
     expect(other.code).toBe(1)
     expect(other.stderr).toContain("answers, but not as this version's broker does")
+    answer = (response) => response.socket?.end('SSH-2.0-other\r\n')
+    const foreign = await spillway(['status', '--http', http])
+    expect(foreign.code).toBe(1)
+    expect(foreign.stderr).toContain("answers, but not as this version's broker does")
     answer = () => {}
     const mute = await spillway(['status', '--http', http])
     expect(mute.code).toBe(69)

@@ -537,7 +537,7 @@ test.each<[Partial<WorkerOptions>, RegExp]>([
   [{ handler: undefined }, /either a handler or a program/],
   [{ program: ['cat'] }, /either a handler or a program/],
   [{ isolate: true }, /a function cannot be taken to another process/],
-  [{ handler: undefined, program: ['/nonexistent/program'] }, /no file \/nonexistent\/program/],
+  [{ handler: undefined, program: ['/nonexistent/program'] }, /\/nonexistent\/program is not there/],
 ])('%j is no configuration', (options, message) => {
   const make = () => new Worker({ connect: 'tcp://127.0.0.1:1', handler: () => '', ...options })
   expect(make).toThrow(ConfigurationError)

@@ -1,6 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { basename, delimiter, join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { ErrorCode } from '../../protocol/error-code.ts'
@@ -153,7 +153,9 @@ export function findProgram(name: string): string {
   if (there !== '') {
     throw new ConfigurationError(`program = "${name}": ${there} may not be executed; try chmod +x ${there}`)
   }
-  const where = name.includes('/') ? `there is no file ${candidates[0]}` : 'it is in no folder of PATH'
+  const where = name.includes('/')
+    ? `${candidates[0]} is ${existsSync(resolve(name)) ? 'a folder' : 'not there'}`
+    : 'it is in no folder of PATH'
   throw new ConfigurationError(
     `program = "${name}": ${where}; give the path of a program that can be executed`,
   )
