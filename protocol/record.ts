@@ -253,7 +253,10 @@ export interface State {
   readonly received: readonly ReceivedFrom[]
 }
 
-/** To a client that sent a task again: it is known here, waiting or running, and nothing was started twice. */
+/**
+ * To a client that sent a task again: it is known here, waiting or running, and nothing was started twice. To whoever
+ * repeats a CREDIT: this is how far the stream has come.
+ */
 export interface Pending {
   readonly kind: typeof Kind.Pending
   readonly token: Token

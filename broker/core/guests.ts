@@ -75,7 +75,9 @@ export class Guests {
           break
         case Kind.Credit: {
           const task = guest.tasks.get(record.token)
-          if (task !== undefined) this.#context.scheduler.credit(task, record.upTo)
+          if (task === undefined) break
+          if (record.upTo <= task.creditUpTo) this.#sayHowFar(guest, task)
+          this.#context.scheduler.credit(task, record.upTo)
           break
         }
         case Kind.Cancel: {
@@ -96,6 +98,21 @@ export class Guests {
           counters.drop('out_of_place')
       }
     }
+  }
+
+  /**
+   * Whoever repeats a credit has not got what it gave: the pieces may have been lost with a connection, and without this
+   * its reader would wait for them and our worker for more credit until the task's time is up (seed 5341).
+   */
+  #sayHowFar(guest: Guest, task: Task): void {
+    if (!task.isStream) return
+    this.#context.port.send(guest.link, {
+      kind: Kind.Pending,
+      token: task.token,
+      running: task.current !== null,
+      attempt: task.starts,
+      partials: task.current === null ? 0 : task.streamed,
+    })
   }
 
   #welcome(guest: Guest, hello: Hello, now: number): boolean {

@@ -205,6 +205,11 @@ export class Peers {
         else counters.partialsDropped++
         break
       }
+      case Kind.Pending: {
+        const assignment = this.#assignment(peer, record.token)
+        if (assignment !== null) scheduler.streamedSoFar(assignment, record.partials, now)
+        break
+      }
       case Kind.Reject: {
         peer.acknowledge(record.received, false)
         const assignment = this.#assignment(peer, record.token)

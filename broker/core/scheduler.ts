@@ -332,6 +332,13 @@ export class Scheduler {
     return true
   }
 
+  /** The executor says how many pieces it has sent: a link keeps order, so whatever has not come by now is lost. */
+  streamedSoFar(assignment: Assignment, pieces: number, now: number): void {
+    const { task } = assignment
+    if (task === null || task.settled || task.current !== assignment || !task.isStream) return
+    if (pieces > task.streamed) this.#breakOff(task, assignment, now)
+  }
+
   /** The reader of a stream takes more. Cumulative: an old credit changes nothing, a repeated one makes up for one that
    *  was lost further on. */
   credit(task: Task, upTo: number): void {

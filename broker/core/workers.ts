@@ -84,6 +84,11 @@ export class Workers {
         else counters.partialsDropped++
         break
       }
+      case Kind.Pending: {
+        const assignment = this.#assignment(worker, record.token)
+        if (assignment !== null) scheduler.streamedSoFar(assignment, record.partials, now)
+        break
+      }
       case Kind.Reject: {
         const assignment = this.#assignment(worker, record.token)
         if (assignment === null) {

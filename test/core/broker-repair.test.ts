@@ -72,6 +72,39 @@ describe('streams', () => {
     expect(second.started).toEqual(['stream'])
   })
 
+  test('a guest that repeats its credit is told how many pieces went out to it', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const guest = rig.guest('east')
+    guest.hello()
+    guest.request({ id: 'stream', token: 5, ...streaming })
+    worker.piece(0).piece(1)
+    guest.say({ kind: Kind.Credit, token: 5, upTo: 3 })
+    expect(guest.got(Kind.Pending)).toEqual([])
+    guest.say({ kind: Kind.Credit, token: 5, upTo: 3 })
+    expect(guest.got(Kind.Pending)).toEqual([
+      { kind: Kind.Pending, token: 5, running: true, attempt: 1, partials: 2 },
+    ])
+  })
+
+  // Seed 5341: the handler waited for credit, its reader for the pieces, until the task's time was up.
+  test.each(['worker', 'peer'] as const)(
+    'a %s that says how many pieces it has sent shows that the last of them were lost',
+    (kind) => {
+      const rig = new Rig()
+      const client = rig.client('c1')
+      const executor = kind === 'worker' ? rig.worker('w1').ready() : rig.peer('east').up(1)
+      client.request({ id: 'stream', ...streaming })
+      const token = executor.token()
+      executor.piece(0)
+      executor.say({ kind: Kind.Pending, token, running: true, attempt: 1, partials: 1 })
+      expect(client.replies).toHaveLength(0)
+      executor.say({ kind: Kind.Pending, token, running: true, attempt: 1, partials: 2 })
+      expect(client.reply.code).toBe(ErrorCode.StreamBroken)
+      expect(executor.got(Kind.Cancel)).toHaveLength(1)
+    },
+  )
+
   test('a stream whose reader has fallen silent does not keep its slot', () => {
     const rig = new Rig()
     const worker = rig.worker('w1').ready()

@@ -713,6 +713,16 @@ describe('a stream', () => {
     expect(task.creditUpTo).toBe(2)
   })
 
+  test('answers a repeated credit with the number of pieces it has sent, for some may have been lost', () => {
+    const s = new Scene().signIn()
+    const task = s.give(1, stream)
+    s.worker.partial(task, EMPTY_BODY)
+    s.worker.partial(task, EMPTY_BODY)
+    s.took()
+    s.hear({ kind: Kind.Credit, token: 1, upTo: 2 })
+    expect(s.took()).toEqual([{ kind: Kind.Pending, token: 1, running: true, attempt: 3, partials: 2 }])
+  })
+
   test('with a piece too large for the broker is cancelled and ends with TOO_LARGE', () => {
     const s = new Scene().signIn(WEST, { bodyMax: 100 })
     const task = s.give(1, stream)

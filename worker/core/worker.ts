@@ -185,6 +185,17 @@ export class Worker<A extends Assignment> implements Machine {
     })
   }
 
+  /**
+   * A credit that is repeated is asked for on suspicion: pieces may have been lost on their way, and their reader would wait
+   * for them as the handler waits for credit.
+   */
+  #sayHowFar(assignment: A): void {
+    if (!this.#signedIn || !assignment.isStream) return
+    const { token, partials, request } = assignment
+    const attempt = request.attempt
+    this.#port.send({ kind: Kind.Pending, token, running: true, attempt, partials }, this.#brokerEpoch)
+  }
+
   /** Takes a task off the books. @returns whether an answer is expected */
   #ended(assignment: A): boolean {
     if (assignment.expected) {
@@ -300,7 +311,11 @@ export class Worker<A extends Assignment> implements Machine {
       }
       case Kind.Credit: {
         const assignment = this.#assignments.get(record.token)
-        if (assignment === undefined || record.upTo <= assignment.creditUpTo) break
+        if (assignment === undefined) break
+        if (record.upTo <= assignment.creditUpTo) {
+          this.#sayHowFar(assignment)
+          break
+        }
         assignment.creditUpTo = record.upTo
         this.#port.credit(assignment)
         break
