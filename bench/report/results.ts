@@ -1,11 +1,13 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { type Bar, barPlot } from '../../report/bar-plot.ts'
+import { type Curve, linePlot } from '../../report/line-plot.ts'
+import { standaloneSvg } from '../../report/svg.ts'
 import type { ComparisonResult } from '../comparison.ts'
 import type { Verdict } from '../goals.ts'
 import type { IdleResult } from '../idle.ts'
 import { type Machine, machineLine } from '../machine.ts'
 import { spreadOf } from '../spread.ts'
-import { type Bar, barPlot, type Curve, curvePlot } from './plot.ts'
 import { asMarkdown, goalRows, runRows } from './tables.ts'
 
 /** All that a run of the benchmark came to. */
@@ -33,7 +35,10 @@ export function writeResults(folder: string, results: Results): string[] {
   write('results.md', markdownOf(results))
   const bars = throughputBars(results.comparisons)
   if (bars.length > 0)
-    write('throughput.svg', barPlot('Tasks a second, 1,000 outstanding, 64 B', 'tasks/s', bars))
+    write(
+      'throughput.svg',
+      standaloneSvg(barPlot('Tasks a second, 1,000 outstanding, 64 B', 'tasks/s', bars)),
+    )
   const sweeps = [
     ['sweep-outstanding', 'Tasks a second by tasks outstanding, 64 B', 'outstanding'],
     ['sweep-size', 'Tasks a second by size of body, 100 outstanding', 'octets of body'],
@@ -41,7 +46,7 @@ export function writeResults(folder: string, results: Results): string[] {
   ] as const
   for (const [id, title, unit] of sweeps) {
     const curves = curvesOf(results.comparisons.find((comparison) => comparison.id === id))
-    if (curves.length > 0) write(`${id}.svg`, curvePlot(title, unit, 'tasks/s', curves))
+    if (curves.length > 0) write(`${id}.svg`, sweepPlot(title, unit, curves))
   }
   return paths
 }
@@ -95,6 +100,16 @@ function throughputBars(comparisons: readonly ComparisonResult[]): Bar[] {
         series: name,
         value: spreadOf(runs.map(({ tasksPerSecond }) => tasksPerSecond)),
       })),
+  )
+}
+
+/** Both axes run over decades; the x axis is marked where was measured. */
+function sweepPlot(title: string, unit: string, curves: readonly Curve[]): string {
+  const measured = new Set(curves.flatMap(({ points }) => points.map(({ x }) => x)))
+  const ticks = [...measured].sort((a, b) => a - b)
+  const x = { label: unit, scale: 'log', ticks } as const
+  return standaloneSvg(
+    linePlot({ title, x, y: { label: 'tasks/s', scale: 'log' }, curves, dots: true, plotHeight: 320 }),
   )
 }
 

@@ -6,7 +6,6 @@ import { judge } from '../../bench/goals.ts'
 import { pairsOf, parseOrder, writeOrder } from '../../bench/load/orders.ts'
 import { histogramOf, type Measurement } from '../../bench/measure.ts'
 import { FULL, QUICK } from '../../bench/plan.ts'
-import { barPlot, curvePlot, ticksTo } from '../../bench/report/plot.ts'
 import { asMarkdown, asText, remarks, runRows } from '../../bench/report/tables.ts'
 import { ratioOf, spreadOf } from '../../bench/spread.ts'
 import { Load, newHistogram, recordMs, UNITS_PER_MS } from '../../cli/bench/load.ts'
@@ -214,29 +213,4 @@ test('every comparison and every contender is called by a name of its own', () =
     for (const { contenders } of plan)
       expect(new Set(contenders.map(({ id }) => id)).size).toBe(contenders.length)
   }
-})
-
-test('axes have round numbers up to beyond the largest value', () => {
-  expect(ticksTo(95)).toEqual([0, 20, 40, 60, 80, 100])
-  expect(ticksTo(732_000).at(-1)).toBe(800_000)
-})
-
-test('plots name their axes and series, and let no markup in', () => {
-  const value = { median: 5, min: 4, max: 6 }
-  const bars = barPlot('Tasks', 'tasks/s', [{ label: 'C & <zmq>', series: 'wire', value }])
-  expect(bars).toContain('C &amp; &lt;zmq&gt;')
-  expect(bars).toContain('>tasks/s</text>')
-  expect(bars).toContain('>wire</text>')
-  expect(bars).toContain('prefers-color-scheme: dark')
-  const curves = curvePlot('By size', 'octets', 'tasks/s', [
-    {
-      name: 'native',
-      points: [
-        { x: 16, y: 1000 },
-        { x: 1024, y: 10 },
-      ],
-    },
-  ])
-  for (const word of ['octets', 'tasks/s', 'native']) expect(curves).toContain(word)
-  expect(curves).not.toContain('NaN')
 })
