@@ -13,6 +13,7 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY scripts ./scripts
 COPY protocol ./protocol
 COPY settings ./settings
+COPY wire ./wire
 COPY broker ./broker
 COPY client ./client
 COPY worker ./worker

@@ -170,7 +170,7 @@ function commitOf(root: string): string {
   try {
     const git = (...args: string[]): string =>
       execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
-    return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--', 'protocol', 'settings', 'broker', 'client', 'worker', 'cli') === '' ? '' : ' with changes'}`
+    return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--', 'protocol', 'settings', 'wire', 'broker', 'client', 'worker', 'cli') === '' ? '' : ' with changes'}`
   } catch {
     return 'unknown'
   }

@@ -23,7 +23,7 @@ export const PPP_READY: Uint8Array = Buffer.of(READY_OCTET)
 export const PPP_HEARTBEAT: Uint8Array = Buffer.of(HEARTBEAT_OCTET)
 
 export interface StockRequest {
-  /** All between routing id and body, the empty frame that ends it included: goes in front of the reply as it is. */
+  /** All in front of the body, from the routing id to the empty frame: goes in front of the reply as it is. */
   readonly envelope: readonly Uint8Array[]
   readonly body: Uint8Array
 }
@@ -35,18 +35,14 @@ export function readStockRequest(frames: readonly Uint8Array[]): StockRequest | 
     if (frames[i]?.length !== 0) continue
     const body = frames[i + 1]
     if (body === undefined || frames.length !== i + 2) return decodeError(DecodeReason.Parts)
-    return { envelope: frames.slice(1, i + 1), body }
+    return { envelope: frames.slice(0, i + 1), body }
   }
   return decodeError(DecodeReason.Envelope)
 }
 
 /** The answer to a stock client. */
-export function writeStockReply(
-  routingId: Uint8Array,
-  envelope: readonly Uint8Array[],
-  body: Uint8Array,
-): Uint8Array[] {
-  return [routingId, ...envelope, body]
+export function writeStockReply(envelope: readonly Uint8Array[], body: Uint8Array): Uint8Array[] {
+  return [...envelope, body]
 }
 
 export type StockWorkerMessage =
@@ -123,22 +119,55 @@ export function writeStockHeartbeat(routingId: Uint8Array): Uint8Array[] {
 /** 14 hex digits hold the 53 bits of a token. */
 const TOKEN_TEXT_SIZE = 14
 
+const WORD = 0x1_0000_0000
+/** The hex digits of each octet; a Number's own `toString(16)` divides digit by digit and costs more than a send. */
+const DIGITS = new Uint16Array(256).map((_, octet) => {
+  const text = octet.toString(16).padStart(2, '0')
+  return (text.charCodeAt(0) << 8) | text.charCodeAt(1)
+})
+/** What each character counts as a hex digit; 16 for none. */
+const VALUES = new Uint8Array(256).fill(16)
+for (let digit = 0; digit < 16; digit++) VALUES[digit.toString(16).charCodeAt(0)] = digit
+
 /** A token as a stock worker gets and echoes it: printable, since some workers print it, and of fixed width. */
 function writeTokenText(token: Token): Uint8Array {
-  return Buffer.from(token.toString(16).padStart(TOKEN_TEXT_SIZE, '0'), 'latin1')
+  const text = Buffer.allocUnsafe(TOKEN_TEXT_SIZE)
+  const high = Math.floor(token / WORD)
+  const low = token >>> 0
+  writeOctet(text, 0, high >>> 16)
+  writeOctet(text, 2, (high >>> 8) & 0xff)
+  writeOctet(text, 4, high & 0xff)
+  writeOctet(text, 6, low >>> 24)
+  writeOctet(text, 8, (low >>> 16) & 0xff)
+  writeOctet(text, 10, (low >>> 8) & 0xff)
+  writeOctet(text, 12, low & 0xff)
+  return text
+}
+
+function writeOctet(text: Uint8Array, at: number, octet: number): void {
+  const digits = DIGITS[octet] ?? 0
+  text[at] = digits >>> 8
+  text[at + 1] = digits & 0xff
 }
 
 /** -1 for anything but the very text that `writeTokenText` gives for some token. */
 function readTokenText(text: Uint8Array): Token {
   if (text.length !== TOKEN_TEXT_SIZE) return -1
-  let token = 0
-  for (const octet of text) {
-    let digit: number
-    if (octet >= 0x30 && octet <= 0x39) digit = octet - 0x30
-    else if (octet >= 0x61 && octet <= 0x66) digit = octet - 0x57
-    else return -1
-    token = token * 16 + digit
+  let high = 0
+  let low = 0
+  let seen = 0
+  for (let i = 0; i < 6; i++) {
+    const digit = VALUES[text[i] ?? 0] ?? 16
+    seen |= digit
+    high = (high << 4) | digit
   }
+  for (let i = 6; i < TOKEN_TEXT_SIZE; i++) {
+    const digit = VALUES[text[i] ?? 0] ?? 16
+    seen |= digit
+    low = (low << 4) | digit
+  }
+  if (seen > 15) return -1
+  const token = high * WORD + (low >>> 0)
   return token <= Number.MAX_SAFE_INTEGER ? token : -1
 }
 

@@ -36,6 +36,7 @@ if (modified(join(root, 'node_modules/.package-lock.json')) < modified(join(root
 const sources = [
   'protocol',
   'settings',
+  'wire',
   'broker',
   'client',
   'worker',

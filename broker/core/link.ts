@@ -15,7 +15,7 @@ export class Link {
   /** The routing id (latin1) on a ROUTER; for cloudbe the alias that `connectPeer` was called with. */
   readonly key: string
   readonly dialect: Dialect
-  /** Stock REQ clients only: the frames between routing id and body, replayed in front of the reply. */
+  /** Stock clients only: the frames in front of the body, routing id included, replayed in front of the reply. */
   readonly envelope: readonly Uint8Array[]
   /** The other end's epoch, 0 until known: goes into the header of every message, so that a restart is noticed. */
   epoch = 0

@@ -23,6 +23,12 @@ function batchOf(link: Link): Batch {
   return batch
 }
 
+/** What one turn has for stock workers, or for stock clients: two arrays in step. */
+class StockLine {
+  readonly links: Link[] = []
+  readonly records: Record[] = []
+}
+
 /** Sends one message. `records` are what is in it, for the case that it does not leave. */
 export type Transmit = (link: Link, frames: Uint8Array[], records: readonly Record[]) => void
 
@@ -36,6 +42,9 @@ export class Outbox {
   readonly #encoder = new MessageEncoder()
   #dirty: Link[] = []
   #spare: Link[] = []
+  /** One record a message, in the order they came; by socket, so that its sends follow each other. */
+  readonly #toStockWorkers = new StockLine()
+  readonly #toStockClients = new StockLine()
 
   constructor(epoch: number, transmit: Transmit) {
     this.#epoch = epoch
@@ -43,12 +52,20 @@ export class Outbox {
   }
 
   add(link: Link, record: Record): void {
+    if (link.dialect !== 'native') {
+      const line = link.socket === 'localbe' ? this.#toStockWorkers : this.#toStockClients
+      line.links.push(link)
+      line.records.push(record)
+      return
+    }
     const batch = batchOf(link)
     if (batch.records.length === 0) this.#dirty.push(link)
     batch.records.push(record)
   }
 
   flush(): void {
+    this.#flushStock(this.#toStockWorkers)
+    this.#flushStock(this.#toStockClients)
     const dirty = this.#dirty
     if (dirty.length === 0) return
     this.#dirty = this.#spare
@@ -56,8 +73,7 @@ export class Outbox {
       const batch = batchOf(link)
       const records = batch.records
       batch.records = []
-      if (link.dialect === 'native') this.#pack(link, batch.routingId, records)
-      else for (const record of records) this.#stock(link, batch.routingId, record)
+      this.#pack(link, batch.routingId, records)
     }
     dirty.length = 0
     this.#spare = dirty
@@ -79,22 +95,37 @@ export class Outbox {
     this.#transmit(link, [routingId, ...encoder.finish()], from === 0 ? records : records.slice(from))
   }
 
+  #flushStock({ links, records }: StockLine): void {
+    for (let i = 0; i < links.length; i++) {
+      const link = links[i]
+      const record = records[i]
+      if (link !== undefined && record !== undefined) this.#stock(link, record)
+    }
+    links.length = 0
+    records.length = 0
+  }
+
   /** Stock dialects know four things: a request, an answer, a heartbeat, silence. */
-  #stock(link: Link, routingId: Buffer, record: Record): void {
+  #stock(link: Link, record: Record): void {
     switch (record.kind) {
       case Kind.Request:
         if (link.dialect === 'native') return
-        this.#transmit(link, writeStockRequest(link.dialect, routingId, record.token, record.body), [record])
+        this.#transmit(
+          link,
+          writeStockRequest(link.dialect, batchOf(link).routingId, record.token, record.body),
+          [record],
+        )
         return
       case Kind.Heartbeat:
-        if (link.dialect === 'ppp') this.#transmit(link, writeStockHeartbeat(routingId), [record])
+        if (link.dialect === 'ppp')
+          this.#transmit(link, writeStockHeartbeat(batchOf(link).routingId), [record])
         return
       case Kind.Reply: {
         // A Lazy Pirate that hears nothing sends again, which is what a retryable error asks for. It takes whatever it
         // hears for the answer, so an error is put into words only when asking again is pointless.
         if (record.code !== '' && record.retryable) return
         const body = record.code === '' ? record.body : errorText(record.code, record.message)
-        this.#transmit(link, writeStockReply(routingId, link.envelope, body), [record])
+        this.#transmit(link, writeStockReply(link.envelope, body), [record])
         return
       }
       default:

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
 import { nanoid } from 'nanoid'
-import type { Router, Socket, Subscriber } from 'zeromq'
+import type { Router, Socket } from 'zeromq'
 import { context } from 'zeromq'
 import { decodeIntroduction, decodeMessage, decodeRefusal, peekVersion } from '../../protocol/decode.ts'
 import { DecodeReason } from '../../protocol/decode-error.ts'
@@ -9,6 +9,7 @@ import { MessageEncoder } from '../../protocol/encode.ts'
 import { isNative } from '../../protocol/native.ts'
 import type { Message, Record, State } from '../../protocol/record.ts'
 import { readStockRequest, readStockWorker } from '../../protocol/stock.ts'
+import { codeOf, drain, type Receiver } from '../../wire/drain.ts'
 import { Broker } from '../core/broker.ts'
 import type { CoreConfig } from '../core/config.ts'
 import type { BrokerEvent } from '../core/event.ts'
@@ -36,9 +37,6 @@ export interface ReactorOptions {
   /** A bug of ours, or of libzmq: the process should end. */
   readonly onFatal: (error: unknown) => void
 }
-
-/** Messages taken from one socket before the others get their turn: a drain never yields by itself. */
-const DRAIN_MAX = 448
 
 const REFUSALS_MAX = 1000
 /** Speakers of other versions that are answered within a second, each once. */
@@ -69,6 +67,9 @@ export class Reactor implements BrokerPort {
   /** Who was told in this second that we speak another version, and since when. */
   readonly #refused = new Set<string>()
   #refusedSince = 0
+  /** Ids of stock clients' tasks, who give them none: drawn once, and then counted. */
+  readonly #stockIds = `${nanoid()}-`
+  #stockTasks = 0
   #core: Broker | undefined
   #sockets: Sockets | undefined
   #timer: NodeJS.Timeout | undefined
@@ -153,23 +154,16 @@ export class Reactor implements BrokerPort {
     })
   }
 
-  async #read(socket: Router | Subscriber, handle: (frames: Buffer[]) => void): Promise<void> {
-    while (!this.#closed) {
-      socket.receiveTimeout = -1
-      let frames = await receive(socket)
-      if (frames === null) return
-      socket.receiveTimeout = 0
-      let taken = 0
-      while (frames !== null) {
-        handle(frames)
-        taken++
-        if (taken % 64 === 0) this.#endTurn()
-        if (taken === DRAIN_MAX) break
-        frames = this.#closed ? null : await receive(socket)
-      }
-      this.#endTurn()
-      if (taken === DRAIN_MAX) await new Promise(setImmediate)
-    }
+  #read(socket: Receiver, message: (frames: Buffer[]) => void): Promise<void> {
+    const reactor = this
+    return drain(socket, -1, {
+      message,
+      drained: () => this.#endTurn(),
+      expectant: true,
+      get closed() {
+        return reactor.#closed
+      },
+    })
   }
 
   #endTurn(): void {
@@ -205,8 +199,12 @@ export class Reactor implements BrokerPort {
       return
     }
     const request = readStockRequest(frames)
-    if ('error' in request) this.#malformed('localfe', request.error)
-    else this.core.stockRequest(keyOf(frames), request.envelope, nanoid(), request.body, this.now())
+    if ('error' in request) {
+      this.#malformed('localfe', request.error)
+      return
+    }
+    const id = this.#stockIds + this.#stockTasks++
+    this.core.stockRequest(keyOf(frames), request.envelope, id, request.body, this.now())
   }
 
   #fromWorker(frames: Buffer[]): void {
@@ -290,7 +288,7 @@ export class Reactor implements BrokerPort {
   #count(socket: SocketName, frames: readonly Buffer[]): void {
     const counter = this.traffic.received[socket]
     counter.messages++
-    for (const frame of frames) counter.bytes += frame.byteLength
+    for (const frame of frames) counter.bytes += frame.length
   }
 
   #malformed(socket: SocketName, reason: string): void {
@@ -377,7 +375,7 @@ export class Reactor implements BrokerPort {
     if (sockets === undefined || this.#closed) return
     const counter = this.traffic.sent[link.socket]
     counter.messages++
-    for (const frame of frames) counter.bytes += frame.byteLength
+    for (const frame of frames) counter.bytes += frame.length
     sockets[link.socket].send(frames).catch((error: unknown) => {
       const reason = this.#sendFailed(link.socket, error)
       if (reason === null || this.#core === undefined) return
@@ -412,20 +410,6 @@ function tolerate(act: () => void): void {
     act()
   } catch (error) {
     if (codeOf(error) === '') throw error
-  }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
-}
-
-/** @returns null when nothing is there (with a timeout of 0), or when the socket was closed */
-async function receive(socket: Router | Subscriber): Promise<Buffer[] | null> {
-  try {
-    return await socket.receive()
-  } catch (error) {
-    if (codeOf(error) === 'EAGAIN' || socket.closed) return null
-    throw error
   }
 }
 

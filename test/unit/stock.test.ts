@@ -35,12 +35,12 @@ describe('a stock client', () => {
   ]
   test.each(rows)('%s is split and replayed', (_name, envelope) => {
     const request = readStockRequest([ID, ...envelope, BODY])
-    expect(request).toEqual({ envelope, body: BODY })
-    expect(writeStockReply(ID, envelope, BODY)).toEqual([ID, ...envelope, BODY])
+    expect(request).toEqual({ envelope: [ID, ...envelope], body: BODY })
+    expect(writeStockReply([ID, ...envelope], BODY)).toEqual([ID, ...envelope, BODY])
   })
 
   test('may send an empty body', () => {
-    expect(readStockRequest([ID, EMPTY, EMPTY])).toEqual({ envelope: [EMPTY], body: EMPTY })
+    expect(readStockRequest([ID, EMPTY, EMPTY])).toEqual({ envelope: [ID, EMPTY], body: EMPTY })
   })
 
   const malformed: readonly (readonly [name: string, frames: readonly Uint8Array[], error: string])[] = [

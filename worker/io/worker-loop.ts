@@ -4,6 +4,7 @@ import { decodeIntroduction, decodeRefusal, peekVersion } from '../../protocol/d
 import { type DecodeError, DecodeReason } from '../../protocol/decode-error.ts'
 import type { Message, Record, Request } from '../../protocol/record.ts'
 import { VERSION_MAJOR } from '../../protocol/record.ts'
+import { type DealerOwner, PackingDealer } from '../../wire/packing-dealer.ts'
 import type { Failure } from '../core/assignment.ts'
 import type { WorkerCoreConfig } from '../core/config.ts'
 import type { WorkerEvent } from '../core/event.ts'
@@ -11,12 +12,17 @@ import type { WorkerPort } from '../core/port.ts'
 import { Worker } from '../core/worker.ts'
 import type { Handler } from '../handler.ts'
 import type { Log } from '../log.ts'
-import { BrokerSocket, type SocketOwner } from './broker-socket.ts'
 import { Run, type RunOwner } from './run.ts'
 import { runHandler } from './run-handler.ts'
 
 /** Handlers that return at once may add up: what they have answered after this leaves before the next starts, ms. */
 const TURN_MAX_MS = 2
+/** Messages in libzmq's hands; what is more waits with us. A broker never has more tasks with us than we have slots. */
+const PIPE_MAX = 4096
+/** Time for a farewell to leave, ms. */
+const FAREWELL_LINGER_MS = 500
+/** ZMTP's own heartbeats notice a host that vanished and connect anew, long before TCP would; ms. */
+const PING_INTERVAL_MS = 5000
 /** Longest that a timer of Node's can be set to, ms. */
 const TIMER_MAX_MS = 2 ** 31 - 1
 
@@ -30,7 +36,7 @@ export interface LoopOptions {
 }
 
 /** Puts a real socket, real handlers and one timer around the core. */
-export class WorkerLoop implements WorkerPort<Run>, SocketOwner, RunOwner {
+export class WorkerLoop implements WorkerPort<Run>, DealerOwner, RunOwner {
   readonly core: Worker<Run>
   readonly log: Log
   /** Messages that could not be decoded, by reason. */
@@ -38,7 +44,7 @@ export class WorkerLoop implements WorkerPort<Run>, SocketOwner, RunOwner {
   readonly #options: LoopOptions
   readonly #handler: Handler
   readonly #routingId = nanoid()
-  #socket: BrokerSocket | undefined
+  #socket: PackingDealer | undefined
   #closedSent = 0
   #closedReceived = 0
   /** Came in with the message at hand; started when the core has finished with it. */
@@ -119,14 +125,39 @@ export class WorkerLoop implements WorkerPort<Run>, SocketOwner, RunOwner {
 
   open(endpoint: string): void {
     const { epoch, bodyMax } = this.#options.core
-    this.#socket = new BrokerSocket({ endpoint, routingId: this.#routingId, epoch, bodyMax }, this)
+    this.#socket = new PackingDealer(
+      {
+        endpoint,
+        epoch,
+        bodyMax,
+        waitMs: -1,
+        // Answers are never dropped. They are bounded by our slots, and by the credit of streams.
+        unsentMax: Number.POSITIVE_INFINITY,
+        socket: {
+          // The same for all connections of a process, so that the broker knows it again after a reconnection.
+          routingId: this.#routingId,
+          sendHighWaterMark: PIPE_MAX,
+          receiveHighWaterMark: PIPE_MAX,
+          reconnectInterval: 100,
+          reconnectMaxInterval: 1000,
+          tcpKeepalive: 1,
+          tcpKeepaliveIdle: 30,
+          tcpKeepaliveInterval: 10,
+          tcpKeepaliveCount: 3,
+          heartbeatInterval: PING_INTERVAL_MS,
+          heartbeatTimeout: 2 * PING_INTERVAL_MS,
+        },
+      },
+      this,
+    )
+    this.#socket.read()
   }
 
   close(farewell: boolean): void {
     const socket = this.#socket
     if (socket === undefined) return
     this.#socket = undefined
-    socket.close(farewell)
+    socket.close(farewell ? FAREWELL_LINGER_MS : 0)
     this.#closedSent += socket.messagesSent
     this.#closedReceived += socket.messagesReceived
   }
@@ -160,6 +191,11 @@ export class WorkerLoop implements WorkerPort<Run>, SocketOwner, RunOwner {
   }
 
   // What the socket brings.
+
+  /** A broker may have a task for us at any time. */
+  get expectant(): boolean {
+    return true
+  }
 
   message(message: Message): void {
     const arrivedAt = performance.now()
