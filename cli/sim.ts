@@ -11,6 +11,7 @@ import { type Result, retell, run } from '../sim/run.ts'
 import { differences, FAULTS, type Parameters, parameters, parseScenario } from '../sim/scenario.ts'
 import { shrink } from '../sim/shrink.ts'
 import type { Summary } from '../sim/simulation.ts'
+import { compareCommand } from './compare.ts'
 
 /** The exit status of a run that broke a promise, and of a command that could not be understood. */
 const EXIT_BREACH = 1
@@ -37,6 +38,7 @@ export function simCommand(): Command {
   sim.addCommand(replayCommand())
   sim.addCommand(swarmCommand())
   sim.addCommand(shrinkCommand())
+  sim.addCommand(compareCommand())
   return sim
 }
 

@@ -10,6 +10,7 @@ import { Breach } from './breach.ts'
 import type { BrokerNode } from './broker-node.ts'
 import type { ClientNode, SimCall } from './client-node.ts'
 import { Behaviour, type Errand, HANDLER_ERROR, isAnswerTo, readWork, type Work } from './errand.ts'
+import type { StartSink } from './waits.ts'
 import type { Watch } from './watch.ts'
 import type { WorkerNode } from './worker-node.ts'
 
@@ -68,6 +69,8 @@ export class Ledger implements Watch {
   /** Errands submitted before this are not in the sums above: the system was still filling. */
   measureFrom = 0
   tracer: Tracer | null = null
+  /** Told of each task's first start. */
+  onFirstStart: StartSink | null = null
   /** Clusters' workers that live, for what they really have free. */
   readonly workers = new Map<number, Set<WorkerNode>>()
   #at = 0
@@ -415,7 +418,10 @@ export class Ledger implements Watch {
     }
     errand.starts++
     errand.running++
-    if (errand.firstStartAt < 0) errand.firstStartAt = at
+    if (errand.firstStartAt < 0) {
+      errand.firstStartAt = at
+      this.onFirstStart?.(errand.cluster, worker.cluster, errand.submittedAt, at)
+    }
     errand.ranIn = worker.cluster
     if (!errand.mayRunTwice && errand.starts > 1) this.#startedTwice(number, at)
   }

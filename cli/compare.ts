@@ -1,0 +1,288 @@
+import { spawn } from 'node:child_process'
+import cliProgress from 'cli-progress'
+import Table from 'cli-table3'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import pc from 'picocolors'
+import { z } from 'zod'
+import { POLICIES } from '../broker/core/routing.ts'
+import {
+  CENTRE,
+  type Cell,
+  type Comparison,
+  cellsOf,
+  DIMENSIONS,
+  type DimensionName,
+  type Grid,
+  gather,
+  type Measures,
+  measure,
+  OMNISCIENT,
+  QUICK_CENTRE,
+  type Row,
+} from '../sim/comparison.ts'
+import { type Parameters, parameters } from '../sim/scenario.ts'
+
+const EXIT_BREACH = 1
+
+interface CompareFlags {
+  readonly dimensions: DimensionName[]
+  readonly policies: string[]
+  readonly seed: number
+  readonly seeds: number
+  readonly jobs: number
+  readonly quick?: boolean
+  readonly json?: boolean
+  readonly clusters?: number
+  readonly workers?: number
+  readonly clients?: number
+  readonly load?: number
+  readonly hot?: number
+  readonly cloudMs?: number
+  readonly durationMs?: number
+  readonly warmUpMs?: number
+  readonly asChild?: string
+}
+
+const cellSchema = z.object({
+  parameters,
+  warmUpMs: z.number(),
+  policy: z.string(),
+  seed: z.number(),
+})
+
+const measuresSchema = z.object({
+  tasks: z.number(),
+  meanWaitMs: z.number(),
+  p50WaitMs: z.number(),
+  p99WaitMs: z.number(),
+  p999WaitMs: z.number(),
+  lentShare: z.number(),
+  rejectShare: z.number(),
+  statesPerSecond: z.number(),
+  throughput: z.number(),
+  breach: z.string().nullable(),
+})
+
+/** `spillway sim compare`: every routing policy and a scheduler that knows everything, on the same work. */
+export function compareCommand(): Command {
+  return new Command('compare')
+    .description('the same work under every routing policy, next to a scheduler that knows everything')
+    .option('--quick', 'a smaller grid of smaller clusters: less than a minute')
+    .option('--dimensions <names>', `what is varied: ${Object.keys(DIMENSIONS).join(', ')}`, dimensionsOf, [
+      ...names(),
+    ])
+    .option(
+      '--policies <names>',
+      `policies: ${Object.keys(POLICIES).join(', ')}`,
+      policiesOf,
+      Object.keys(POLICIES),
+    )
+    .option('--seed <number>', 'the first seed', countOf, 1)
+    .option('--seeds <count>', 'how many seeds; their measures are averaged', positiveOf, 1)
+    .option('--jobs <count>', 'processes at once', positiveOf, 2)
+    .option('--clusters <count>', `clusters in the centre (default: ${CENTRE.clusters})`, positiveOf)
+    .option('--workers <count>', `workers in each cluster (default: ${CENTRE.workers})`, positiveOf)
+    .option('--clients <count>', `clients in each cluster (default: ${CENTRE.clients})`, positiveOf)
+    .option(
+      '--load <share>',
+      `share of all slots kept busy in the centre (default: ${CENTRE.load})`,
+      numberOf,
+    )
+    .option(
+      '--hot <factor>',
+      `tasks of the hot cluster, of any other one's, in the centre (default: ${CENTRE.hot})`,
+      numberOf,
+    )
+    .option(
+      '--cloud-ms <ms>',
+      `one way between clusters in the centre (default: ${CENTRE.cloudMs})`,
+      numberOf,
+    )
+    .option(
+      '--duration-ms <ms>',
+      `how long tasks arrive, virtual time (default: ${CENTRE.durationMs})`,
+      positiveOf,
+    )
+    .option('--warm-up-ms <ms>', 'how much of that does not count (default: a quarter)', countOf)
+    .option('--json', 'print everything measured as JSON')
+    .addOption(new Option('--as-child <cell>').hideHelp())
+    .addHelpText(
+      'after',
+      `
+Waits last from the submission by the client to the start of the handler. "omniscient" is one queue for all clusters that knows
+when each worker will be free; tasks travel as long as everybody's.
+
+Examples:
+  spillway sim compare --quick
+  spillway sim compare --dimensions load,state --policies most-capacity,two-choices --seeds 5
+  spillway sim compare --json > comparison.json`,
+    )
+    .action(async (flags: CompareFlags) => {
+      if (flags.asChild !== undefined) {
+        process.stdout.write(JSON.stringify(measure(cellSchema.parse(JSON.parse(flags.asChild)))))
+        return
+      }
+      const grid = gridOf(flags)
+      const comparison = await compare(grid, flags.jobs)
+      if (flags.json) process.stdout.write(`${JSON.stringify(comparison, null, 2)}\n`)
+      else process.stdout.write(`${tell(comparison)}\n`)
+      if (comparison.rows.some(({ measures }) => measures.breach !== null)) process.exitCode = EXIT_BREACH
+    })
+}
+
+function gridOf(flags: CompareFlags): Grid {
+  const given: { -readonly [key in keyof Parameters]?: Parameters[key] } = {}
+  for (const key of ['clusters', 'workers', 'clients', 'load', 'hot', 'cloudMs', 'durationMs'] as const) {
+    const value = flags[key]
+    if (value !== undefined) given[key] = value
+  }
+  const centre: Parameters = { ...(flags.quick ? QUICK_CENTRE : CENTRE), ...given }
+  return {
+    centre,
+    warmUpMs: flags.warmUpMs ?? centre.durationMs / 4,
+    quick: flags.quick ?? false,
+    dimensions: flags.dimensions,
+    policies: [OMNISCIENT, ...flags.policies],
+    seeds: Array.from({ length: flags.seeds }, (_, i) => flags.seed + i),
+  }
+}
+
+// ---------------------------------------------------------------- running it
+
+async function compare(grid: Grid, jobs: number): Promise<Comparison> {
+  const cells = cellsOf(grid)
+  const bar = process.stderr.isTTY
+    ? new cliProgress.SingleBar({
+        format: 'runs [{bar}] {value}/{total} | {eta_formatted} left',
+        stream: process.stderr,
+        hideCursor: true,
+      })
+    : null
+  bar?.start(cells.size, 0)
+  const measured = new Map<string, Measures>()
+  const left = cells.entries()
+  const worker = async (): Promise<void> => {
+    for (const [key, cell] of left) {
+      measured.set(key, await child(cell))
+      bar?.increment()
+    }
+  }
+  await Promise.all(Array.from({ length: jobs }, worker))
+  bar?.stop()
+  return gather(grid, measured)
+}
+
+/** One run in a process of its own: its memory is gone with it, and another may run beside it. */
+function child(cell: Cell): Promise<Measures> {
+  // Most of what a run makes dies within a task's time.
+  const args = ['--max-semi-space-size=64', ...process.execArgv, process.argv[1] ?? '', 'sim', 'compare']
+  return new Promise((resolve, reject) => {
+    const process_ = spawn(process.execPath, [...args, '--as-child', JSON.stringify(cell)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let text = ''
+    process_.stdout.setEncoding('utf8')
+    process_.stdout.on('data', (piece: string) => {
+      text += piece
+    })
+    process_.on('error', reject)
+    process_.on('close', (code) => {
+      if (code === 0) resolve(measuresSchema.parse(JSON.parse(text)))
+      else reject(new Error(`the run of ${cell.policy}, seed ${cell.seed}, ended with status ${code}`))
+    })
+  })
+}
+
+// ---------------------------------------------------------------- flags
+
+function* names(): Generator<DimensionName> {
+  for (const name of Object.keys(DIMENSIONS)) if (isDimension(name)) yield name
+}
+
+function isDimension(name: string): name is DimensionName {
+  return Object.hasOwn(DIMENSIONS, name)
+}
+
+function dimensionsOf(text: string): DimensionName[] {
+  return text.split(',').map((name) => {
+    if (!isDimension(name))
+      throw new InvalidArgumentError(
+        `there is no "${name}"; there are ${Object.keys(DIMENSIONS).join(', ')}, with commas`,
+      )
+    return name
+  })
+}
+
+function policiesOf(text: string): string[] {
+  const wanted = text.split(',')
+  for (const name of wanted) {
+    if (!Object.hasOwn(POLICIES, name))
+      throw new InvalidArgumentError(
+        `there is no "${name}"; there are ${Object.keys(POLICIES).join(', ')}, with commas`,
+      )
+  }
+  return wanted
+}
+
+function numberOf(text: string): number {
+  const number = Number(text)
+  if (!(number > 0) || number === Number.POSITIVE_INFINITY)
+    throw new InvalidArgumentError('give a number above 0')
+  return number
+}
+
+function positiveOf(text: string): number {
+  const number = numberOf(text)
+  if (!Number.isSafeInteger(number)) throw new InvalidArgumentError('give an integer above 0')
+  return number
+}
+
+function countOf(text: string): number {
+  return text === '0' ? 0 : positiveOf(text)
+}
+
+// ---------------------------------------------------------------- what is printed
+
+function tell(comparison: Comparison): string {
+  const { centre: c, warmUpMs, seeds } = comparison
+  const lines = [
+    `${c.clusters} clusters × ${c.workers} workers × ${c.clients} clients, load ${c.load}, the first cluster ${c.hot} × as busy, ${c.cloudMs} ms between clusters;`,
+    `${(c.durationMs - warmUpMs) / 1000} s of virtual time after ${warmUpMs / 1000} s of warm-up, ${seeds.length === 1 ? `seed ${seeds[0]}` : `mean of ${seeds.length} seeds from ${seeds[0]}`}. Waits: from the client's submission to the handler's start.`,
+  ]
+  for (const dimension of comparison.dimensions) {
+    const { title, unit } = DIMENSIONS[dimension]
+    lines.push('', pc.bold(unit === '' ? title : `${title} (${unit})`))
+    const table = new Table({
+      head: [title, 'policy', 'mean ms', 'p99 ms', '× omn.', 'lent %', 'rejected %', 'states/s', 'tasks/s'],
+      colAligns: ['right', 'left', 'right', 'right', 'right', 'right', 'right', 'right', 'right'],
+      style: { head: [], border: [], compact: true },
+    })
+    for (const row of comparison.rows) if (row.dimension === dimension) table.push(cellsOfRow(row))
+    lines.push(table.toString())
+  }
+  lines.push(
+    '',
+    '× omn.: p99 of the wait by the omniscient scheduler’s. rejected: of the tasks sent to a peer. states/s: sent, a broker.',
+  )
+  for (const { dimension, value, policy, measures } of comparison.rows) {
+    if (measures.breach !== null)
+      lines.push(pc.red(`BREACH ${dimension} ${value}, ${policy}: ${measures.breach}`))
+  }
+  return lines.join('\n')
+}
+
+function cellsOfRow(row: Row): string[] {
+  const { value, policy, measures: m, timesOmniscient } = row
+  const knowsAll = policy === OMNISCIENT
+  return [
+    knowsAll ? String(value) : '',
+    policy,
+    m.meanWaitMs.toFixed(2),
+    m.p99WaitMs.toFixed(2),
+    knowsAll ? '' : timesOmniscient.toFixed(2),
+    (100 * m.lentShare).toFixed(1),
+    knowsAll ? '' : (100 * m.rejectShare).toFixed(2),
+    knowsAll ? '' : m.statesPerSecond.toFixed(0),
+    m.throughput.toFixed(0),
+  ]
+}
