@@ -91,10 +91,12 @@ export class Broker implements Machine {
     this.startedAt = now
     this.#port = port
     this.#wheel = new TimingWheel(now)
-    this.scheduler = new Scheduler(config, port, this.#wheel, this.counters, this.timings, random, now)
+    const seed = Math.floor(random() * 2 ** 32) | 0
+    this.scheduler = new Scheduler(config, port, this.#wheel, this.counters, this.timings, random, seed, now)
     const context: Context = {
       config,
       epoch,
+      seed,
       port,
       counters: this.counters,
       wheel: this.#wheel,

@@ -1,6 +1,6 @@
-import type { Token } from '../../protocol/record.ts'
 import type { Link } from './link.ts'
 import type { Task } from './task.ts'
+import { TaskTable } from './task-table.ts'
 import { Timed } from './timing-wheel.ts'
 
 /**
@@ -10,24 +10,28 @@ import { Timed } from './timing-wheel.ts'
 export class Client extends Timed {
   readonly link: Link
   /** By the token the client gave them. */
-  readonly tasks = new Map<Token, Task>()
+  readonly tasks: TaskTable
   heardAt = Number.NEGATIVE_INFINITY
   readonly #registry: Map<string, Client> | null
 
-  /** @param registry null for a stock client, which is known only through its one task */
-  constructor(link: Link, registry: Map<string, Client> | null) {
+  /**
+   * @param registry null for a stock client, which is known only through its one task
+   * @param seed for the table of its tasks
+   */
+  constructor(link: Link, registry: Map<string, Client> | null, seed: number) {
     super()
+    this.tasks = new TaskTable(seed)
     this.link = link
     this.#registry = registry
   }
 
   add(task: Task): void {
     if (this.tasks.size === 0) this.#registry?.set(this.link.key, this)
-    this.tasks.set(task.token, task)
+    this.tasks.add(task)
   }
 
   remove(task: Task): void {
-    this.tasks.delete(task.token)
+    this.tasks.remove(task)
     if (this.tasks.size === 0) this.#registry?.delete(this.link.key)
   }
 }

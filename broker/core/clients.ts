@@ -46,7 +46,7 @@ export class Clients {
       this.#cancelAll(known)
       known = undefined
     }
-    const client = known ?? new Client(new Link('localfe', key), this.#byKey)
+    const client = known ?? new Client(new Link('localfe', key), this.#byKey, this.#context.seed)
     client.link.epoch = message.from
     client.heardAt = now
     if (message.to !== 0 && message.to !== epoch) {
@@ -86,7 +86,7 @@ export class Clients {
   }
 
   #cancelAll(client: Client): void {
-    for (const task of client.tasks.values()) this.#context.scheduler.cancel(task)
+    for (const task of client.tasks.all()) this.#context.scheduler.cancel(task)
   }
 
   /** Twice what a worker gets: a reader may be busy with what it has read, and it loses its stream only once. */
@@ -97,7 +97,7 @@ export class Clients {
 
   /** Its timer has gone off: a reader that has fallen silent must not keep slots with streams that nobody reads. */
   check(client: Client, now: number): void {
-    const streams = [...client.tasks.values()].filter((task) => task.isStream)
+    const streams = client.tasks.all().filter((task) => task.isStream)
     if (streams.length === 0) return
     const due = client.heardAt + this.#silenceMax
     if (now < due) this.#context.wheel.set(client, due)
@@ -119,7 +119,7 @@ export class Clients {
   ): void {
     const { config, counters, scheduler } = this.#context
     counters.tasksReceived.stock++
-    const client = new Client(new Link('localfe', key, 'req', envelope), null)
+    const client = new Client(new Link('localfe', key, 'req', envelope), null, this.#context.seed)
     const token = 0
     if (body.byteLength > config.bodyMax) {
       this.#refuse(client, token, tooLarge(config.bodyMax))
@@ -219,7 +219,7 @@ export class Clients {
 
   #refuse(client: Client, token: Token, why: Failure): void {
     const { counters, port, config } = this.#context
-    counters.settled(why.code)
+    counters.failed(why.code)
     const reply: Reply = {
       kind: Kind.Reply,
       token,

@@ -10,6 +10,8 @@ export interface Context {
   readonly config: CoreConfig
   /** Of this life of the broker. */
   readonly epoch: number
+  /** Random, 32 bits, and told to nobody: for what is found by numbers or texts that others choose. */
+  readonly seed: number
   readonly port: BrokerPort
   readonly counters: Counters
   readonly wheel: TimingWheel

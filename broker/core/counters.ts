@@ -4,8 +4,10 @@
  */
 export class Counters {
   readonly tasksReceived = { client: 0, stock: 0, peer: 0 }
-  /** Final answers to clients, by what they were. Keys are `ok` or an error code; foreign codes count as TASK_FAILED. */
-  readonly tasksSettled = new Map<string, number>()
+  /** Final answers to clients that were results. */
+  tasksSettledOk = 0
+  /** Final answers to clients that were errors, by code; foreign codes count as TASK_FAILED. */
+  readonly tasksFailed = new Map<string, number>()
   tasksCompletedLocal = 0
   tasksCompletedByPeers = 0
   tasksCompletedForPeers = 0
@@ -42,7 +44,14 @@ export class Counters {
     this.dropped.set(reason, (this.dropped.get(reason) ?? 0) + 1)
   }
 
-  settled(outcome: string): void {
-    this.tasksSettled.set(outcome, (this.tasksSettled.get(outcome) ?? 0) + 1)
+  failed(code: string): void {
+    this.tasksFailed.set(code, (this.tasksFailed.get(code) ?? 0) + 1)
+  }
+
+  /** Final answers to clients, by what they were: `ok` or an error code. */
+  get tasksSettled(): ReadonlyMap<string, number> {
+    const settled = new Map(this.tasksFailed)
+    if (this.tasksSettledOk > 0) settled.set('ok', this.tasksSettledOk)
+    return settled
   }
 }

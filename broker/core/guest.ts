@@ -1,6 +1,5 @@
-import type { Token } from '../../protocol/record.ts'
 import type { Link } from './link.ts'
-import type { Task } from './task.ts'
+import { TaskTable } from './task-table.ts'
 import { Timed } from './timing-wheel.ts'
 
 /** A peer as a customer: it sends us its tasks over cloudfe. In the wheel it waits for the end of its silence. */
@@ -8,7 +7,7 @@ export class Guest extends Timed {
   readonly name: string
   readonly link: Link
   /** Its tasks that run here, by the token it gave them. */
-  readonly tasks = new Map<Token, Task>()
+  readonly tasks: TaskTable
   /** REQUESTs received from this epoch of it. */
   received = 0
   /** Final answers sent to it. */
@@ -19,8 +18,10 @@ export class Guest extends Timed {
   /** Until when its count is repeated in every state: a lost publication must not leave it guessing. */
   publishUntil = 0
 
-  constructor(name: string, link: Link, now: number) {
+  /** @param seed for the table of its tasks */
+  constructor(name: string, link: Link, seed: number, now: number) {
     super()
+    this.tasks = new TaskTable(seed)
     this.name = name
     this.link = link
     this.heardAt = now

@@ -53,7 +53,7 @@ export class Guests {
       }
       const link = new Link('cloudfe', key)
       link.epoch = message.from
-      guest = new Guest(key, link, now)
+      guest = new Guest(key, link, this.#context.seed, now)
       this.byName.set(key, guest)
       this.#context.wheel.set(guest, now + config.stateTtlMs)
       // We have forgotten each other, or only we have: from our HELLO it sees that we do not count it among our peers.
@@ -186,9 +186,9 @@ export class Guests {
     let reason: RejectReason | null = RejectReason.NoService
     if (service !== undefined) {
       const task = new Task(request.id, service, request, null, guest, now, now + request.timeLeftMs)
-      guest.tasks.set(request.token, task)
+      guest.tasks.add(task)
       reason = scheduler.host(task, now)
-      if (reason !== null) guest.tasks.delete(request.token)
+      if (reason !== null) guest.tasks.remove(task)
     }
     if (reason === null) return
     counters.rejectsSent++
@@ -210,7 +210,7 @@ export class Guests {
     this.#context.port.send(guest.link, {
       kind: Kind.Inventory,
       received: sent,
-      tokens: [...guest.tasks.keys()],
+      tokens: guest.tasks.all().map(({ token }) => token),
     })
   }
 
@@ -232,6 +232,6 @@ export class Guests {
     if (this.byName.get(guest.name) !== guest) return
     this.byName.delete(guest.name)
     this.#context.wheel.clear(guest)
-    for (const task of guest.tasks.values()) this.#context.scheduler.cancel(task)
+    for (const task of guest.tasks.all()) this.#context.scheduler.cancel(task)
   }
 }

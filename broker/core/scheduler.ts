@@ -83,6 +83,7 @@ export class Scheduler {
     counters: Counters,
     timings: Timings,
     random: () => number,
+    seed: number,
     now: number,
   ) {
     this.#config = config
@@ -93,12 +94,7 @@ export class Scheduler {
     this.#random = random
     this.#policy = POLICIES[config.policy]
     this.services = new Services(config.servicesMax)
-    this.ledger = new TaskLedger(
-      config.repliesMax,
-      config.repliesBytesMax,
-      config.replyAgeMaxMs,
-      Math.floor(random() * 2 ** 32),
-    )
+    this.ledger = new TaskLedger(config.repliesMax, config.repliesBytesMax, config.replyAgeMaxMs, seed)
     this.assignments = new AssignmentTable(random)
     this.#budget = new RetryBudget(
       config.retryBudgetRatio,
@@ -552,7 +548,7 @@ export class Scheduler {
   cancel(task: Task): void {
     this.#counters.cancelled++
     this.#forget(task)
-    this.#counters.settled(ErrorCode.Cancelled)
+    this.#counters.failed(ErrorCode.Cancelled)
   }
 
   /** Ends a task with an error. */
@@ -585,7 +581,8 @@ export class Scheduler {
       this.guestsToTell.add(guest)
       this.#port.send(guest.link, reply)
     } else {
-      this.#counters.settled(outcome(reply.code))
+      if (reply.code === '') this.#counters.tasksSettledOk++
+      else this.#counters.failed(CODES.has(reply.code) ? reply.code : ErrorCode.TaskFailed)
       if (client !== null) this.#port.send(client.link, reply)
       // BUSY and the like are answers of the moment; asked again, the broker may say otherwise.
       if (
@@ -624,7 +621,7 @@ export class Scheduler {
       task.client.remove(task)
       this.ledger.remove(task)
     } else if (task.guest !== null) {
-      task.guest.tasks.delete(task.token)
+      task.guest.tasks.remove(task)
       this.guestTasks--
     }
     task.service.tasks--
@@ -701,13 +698,8 @@ function microseconds(ms: number): number {
   return Math.max(0, Math.min(U32_MAX, Math.round(ms * 1000)))
 }
 
-const CODES: ReadonlySet<string> = new Set(Object.values(ErrorCode))
-
 /** Handlers may answer with codes of their own; counted one by one, they would be a label a stranger can make grow. */
-function outcome(code: string): string {
-  if (code === '') return 'ok'
-  return CODES.has(code) ? code : ErrorCode.TaskFailed
-}
+const CODES: ReadonlySet<string> = new Set(Object.values(ErrorCode))
 
 function busy(config: CoreConfig): Failure {
   return {

@@ -11,6 +11,13 @@ const ASKING_SLACK_MS = 5000
 /** Entries to begin with; doubled as needed. */
 const CAPACITY_MIN = 64
 
+// What an entry is made of: the next one with the same head, or the next free one; its hash; where its answer lies.
+const NEXT = 0
+const HASH = 1
+const PAGE_NUMBER = 2
+const UNIT = 3
+const STRIDE = 4
+
 /**
  * Every task of our own clients by its id: under way, or answered a little while ago. One table for both, since the same
  * look-up asks for both. Answered ones leave in the order they came, when they are too many, too large or too old.
@@ -25,17 +32,15 @@ export class TaskLedger {
   readonly #seed: number
   /** By hash: an entry, or 0. Twice as many as there are entries. */
   #heads = new Int32Array(2 * CAPACITY_MIN)
-  /** By entry, which counts from 1: the next with the same head or the next free one; its hash; where its answer lies. */
-  #next = new Int32Array(CAPACITY_MIN + 1)
-  #hashes = new Int32Array(CAPACITY_MIN + 1)
-  #pageNumbers = new Int32Array(CAPACITY_MIN + 1)
-  #units = new Uint16Array(CAPACITY_MIN + 1)
+  /** Entries, {@link STRIDE} numbers each, side by side since they are read together. They count from 1. */
+  #entries = new Int32Array((CAPACITY_MIN + 1) * STRIDE)
   /** By entry: the task while it is under way. */
   readonly #tasks: (Task | null)[] = [null]
   /** First of the chain of entries given back. */
   #free = 0
   /** Entries ever in use, so far. */
   #made = 0
+  #capacity = CAPACITY_MIN
   readonly #answers = new AnswerPages()
   #answered = 0
   #underWay = 0
@@ -60,19 +65,21 @@ export class TaskLedger {
 
   find(id: string): Task | Answered | undefined {
     const hash = this.#hash(id)
+    const entries = this.#entries
     let entry = this.#heads[hash & (this.#heads.length - 1)] ?? 0
     while (entry !== 0) {
-      if (this.#hashes[entry] === hash) {
+      const at = entry * STRIDE
+      if (entries[at + HASH] === hash) {
         const task = this.#tasks[entry] ?? null
         if (task !== null) {
           if (task.id === id) return task
         } else {
-          const pageNumber = this.#pageNumbers[entry] ?? 0
-          const unit = this.#units[entry] ?? 0
+          const pageNumber = entries[at + PAGE_NUMBER] ?? 0
+          const unit = entries[at + UNIT] ?? 0
           if (this.#answers.isOf(pageNumber, unit, id)) return this.#answers.read(pageNumber, unit)
         }
       }
-      entry = this.#next[entry] ?? 0
+      entry = entries[at + NEXT] ?? 0
     }
     return undefined
   }
@@ -117,8 +124,8 @@ export class TaskLedger {
       this.#underWay--
     }
     this.#answers.push(entry, task.id, reply, now, neededUntil)
-    this.#pageNumbers[entry] = this.#answers.pageNumber
-    this.#units[entry] = this.#answers.unit
+    this.#entries[entry * STRIDE + PAGE_NUMBER] = this.#answers.pageNumber
+    this.#entries[entry * STRIDE + UNIT] = this.#answers.unit
     this.#answered++
     this.#bytes += size
   }
@@ -163,53 +170,46 @@ export class TaskLedger {
   /** An entry in its chain. */
   #take(hash: number): number {
     let entry = this.#free
-    if (entry !== 0) this.#free = this.#next[entry] ?? 0
+    if (entry !== 0) this.#free = this.#entries[entry * STRIDE + NEXT] ?? 0
     else {
-      if (this.#made + 1 === this.#next.length) this.#grow()
+      if (this.#made === this.#capacity) this.#grow()
       this.#made++
       entry = this.#made
       this.#tasks[entry] = null
     }
-    const head = hash & (this.#heads.length - 1)
-    this.#hashes[entry] = hash
-    this.#next[entry] = this.#heads[head] ?? 0
-    this.#heads[head] = entry
+    this.#entries[entry * STRIDE + HASH] = hash
+    this.#link(entry, hash)
     return entry
   }
 
+  #link(entry: number, hash: number): void {
+    const head = hash & (this.#heads.length - 1)
+    this.#entries[entry * STRIDE + NEXT] = this.#heads[head] ?? 0
+    this.#heads[head] = entry
+  }
+
   #giveBack(entry: number): void {
-    const head = (this.#hashes[entry] ?? 0) & (this.#heads.length - 1)
-    const next = this.#next[entry] ?? 0
+    const entries = this.#entries
+    const at = entry * STRIDE
+    const head = (entries[at + HASH] ?? 0) & (this.#heads.length - 1)
+    const next = entries[at + NEXT] ?? 0
     let before = this.#heads[head] ?? 0
     if (before === entry) this.#heads[head] = next
     else {
-      while (this.#next[before] !== entry) before = this.#next[before] ?? 0
-      this.#next[before] = next
+      while (entries[before * STRIDE + NEXT] !== entry) before = entries[before * STRIDE + NEXT] ?? 0
+      entries[before * STRIDE + NEXT] = next
     }
-    this.#next[entry] = this.#free
+    entries[at + NEXT] = this.#free
     this.#free = entry
   }
 
   /** Room for twice as many; all are in chains, since none is free. */
   #grow(): void {
-    const length = 2 * this.#made + 1
-    this.#hashes = larger(this.#hashes, length)
-    this.#pageNumbers = larger(this.#pageNumbers, length)
-    const units = new Uint16Array(length)
-    units.set(this.#units)
-    this.#units = units
-    this.#next = new Int32Array(length)
-    this.#heads = new Int32Array(4 * this.#made)
-    for (let entry = 1; entry <= this.#made; entry++) {
-      const head = (this.#hashes[entry] ?? 0) & (this.#heads.length - 1)
-      this.#next[entry] = this.#heads[head] ?? 0
-      this.#heads[head] = entry
-    }
+    this.#capacity *= 2
+    const entries = new Int32Array((this.#capacity + 1) * STRIDE)
+    entries.set(this.#entries)
+    this.#entries = entries
+    this.#heads = new Int32Array(2 * this.#capacity)
+    for (let entry = 1; entry <= this.#made; entry++) this.#link(entry, entries[entry * STRIDE + HASH] ?? 0)
   }
-}
-
-function larger(array: Int32Array, length: number): Int32Array<ArrayBuffer> {
-  const grown = new Int32Array(length)
-  grown.set(array)
-  return grown
 }

@@ -38,6 +38,8 @@ export class Task extends Timed {
 
   /** Its entry in the ledger; 0: none. */
   ledgerEntry = 0
+  /** The next in the chain of its client's or guest's table. */
+  tableNext: Task | null = null
 
   queued = false
   /** Waits for the retry budget. */

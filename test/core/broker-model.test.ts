@@ -507,7 +507,7 @@ class World {
       const task = scheduler.ledger.find(id)
       if (task instanceof Task) tasks.add(task)
     }
-    for (const guest of guests.byName.values()) for (const task of guest.tasks.values()) tasks.add(task)
+    for (const guest of guests.byName.values()) for (const task of guest.tasks.all()) tasks.add(task)
     const byService = new Map<string, number>()
     let running = 0
     for (const task of tasks) {
