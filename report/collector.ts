@@ -84,6 +84,11 @@ export class Collector {
     return this.#clusters.push(new ClusterSeries(name)) - 1
   }
 
+  /** Width of a bucket as it is now: it may become twice as wide. */
+  get bucketMs(): number {
+    return this.#bucketMs
+  }
+
   get clusters(): readonly string[] {
     return this.#clusters.map(({ name }) => name)
   }

@@ -1,8 +1,9 @@
 import { EMPTY_BODY, Kind, type Message, type Record } from '../protocol/record.ts'
+import type { FaultHandle } from '../report/collector.ts'
 import type { Lane, Pipe } from './network.ts'
 import type { Node } from './node.ts'
 import { Random } from './random.ts'
-import type { FaultKind, Scripted } from './scenario.ts'
+import type { FaultKind, Parameters, Scripted } from './scenario.ts'
 import type { Cluster, Simulation } from './simulation.ts'
 
 /** What brings things back to order when a fault ends. */
@@ -10,11 +11,24 @@ type Undo = (at: number) => void
 
 interface UnderWay {
   readonly cluster: number
+  /** Of the series; -1 without. */
+  readonly handle: FaultHandle
   readonly undo: Undo
 }
 
 /** One fault that happened, as a script would have it: for replay, reports, and for making scenarios smaller. */
 export type Happened = Scripted
+
+const BETWEEN_TWO: ReadonlySet<FaultKind> = new Set(['partition', 'one-way', 'slow'])
+const OF_A_WORKER: ReadonlySet<FaultKind> = new Set(['worker', 'freeze-worker', 'silent', 'twice'])
+const OF_A_CLIENT: ReadonlySet<FaultKind> = new Set(['client', 'freeze-client'])
+
+/** Which worker or client a fault is about; null when it is about none. */
+function numberOfNode(fault: FaultKind, node: number, { workers, clients }: Parameters): number | null {
+  if (OF_A_WORKER.has(fault)) return node % Math.max(1, workers)
+  if (OF_A_CLIENT.has(fault)) return node % Math.max(1, clients)
+  return null
+}
 
 /** What goes wrong, when, and for how long: drawn from the seed, or by script. */
 export class Faults {
@@ -73,6 +87,7 @@ export class Faults {
     if (!this.#underWay.delete(fault)) return
     fault.undo(at)
     this.#simulation.ledger.troubleEnds(fault.cluster, at)
+    this.#simulation.ledger.series?.faultEnds(at, fault.handle)
   }
 
   #strike(scripted: Scripted, at: number): void {
@@ -90,9 +105,18 @@ export class Faults {
       `${scripted.fault} in ${cluster.name} (node ${node}, other ${other.name}) for ${forMs.toFixed(0)} ms`,
       at,
     )
+    const handle =
+      ledger.series?.faultBegins(at, {
+        kind: scripted.fault,
+        cluster: cluster.index,
+        node: numberOfNode(scripted.fault, node, p),
+        other: BETWEEN_TWO.has(scripted.fault) && other !== cluster ? other.index : null,
+      }) ?? -1
     const undo = this.#commit(scripted.fault, cluster, other, node, at)
-    const underWay = { cluster: everywhere ? -1 : cluster.index, undo }
+    const underWay = { cluster: everywhere ? -1 : cluster.index, handle, undo }
     this.#underWay.add(underWay)
+    // What happens at once is over at once, though its consequences are allowed to last.
+    if (undo === nothing) ledger.series?.faultEnds(at, handle)
     this.#simulation.later(at + forMs, 3, (now) => {
       if (this.#underWay.has(underWay)) ledger.note('fault', `${scripted.fault} in ${cluster.name} ends`, now)
       this.#end(underWay, now)

@@ -5,6 +5,7 @@ import type { Outcome } from '../client/core/outcome.ts'
 import type { ClientEvent } from '../client/core/port.ts'
 import { ErrorCode } from '../protocol/error-code.ts'
 import { Kind, type Message, type Partial, type Request, type State } from '../protocol/record.ts'
+import type { Collector } from '../report/collector.ts'
 import { checkBooks } from './books.ts'
 import { Breach } from './breach.ts'
 import type { BrokerNode } from './broker-node.ts'
@@ -71,6 +72,15 @@ export class Ledger implements Watch {
   tracer: Tracer | null = null
   /** Told of each task's first start. */
   onFirstStart: StartSink | null = null
+  /** Gathers what a report shows, when one is wanted. */
+  series: Collector | null = null
+  /** Of tasks whose worker died under them, for the series: when. */
+  readonly #diedAt = new Map<number, number>()
+  /** How often was looked at what no other count tells. */
+  forwarded = 0
+  pieces = 0
+  offersChecked = 0
+  givenUp = 0
   /** Clusters' workers that live, for what they really have free. */
   readonly workers = new Map<number, Set<WorkerNode>>()
   #at = 0
@@ -83,6 +93,16 @@ export class Ledger implements Watch {
 
   get faults(): number {
     return this.#faults
+  }
+
+  /** Turns of brokers, after each of which its queues were looked at. */
+  get turns(): number {
+    return this.#turns
+  }
+
+  /** Tasks that may not start twice and have come to their end. */
+  get onceCount(): number {
+    return this.#once.size
   }
 
   /** A fault has begun in a cluster; -1: everywhere. */
@@ -161,6 +181,12 @@ export class Ledger implements Watch {
     }
     if (outcome.kind === Kind.Reply && code === '') this.#answered(errand, call, outcome.body, at)
     else this.#judge(errand, code, at)
+    if (this.series !== null) {
+      // A handler that fails as it was told has done its work.
+      if (code === '' || code === HANDLER_ERROR)
+        this.series.answered(at, at - errand.submittedAt, errand.cluster, errand.ranIn)
+      else this.series.failed(at)
+    }
     errand.settledAt = at
     errand.code = code
     this.settledCount++
@@ -273,6 +299,7 @@ export class Ledger implements Watch {
         `piece ${piece.index} is of another task`,
       )
     }
+    this.pieces++
     if (call.piecesAttempt !== call.attempt) {
       call.piecesAttempt = call.attempt
       call.pieces = 0
@@ -317,6 +344,7 @@ export class Ledger implements Watch {
       numberOf(request.id),
     )
     if (link.socket !== 'cloudbe') return
+    this.forwarded++
     const errand = this.open.get(numberOf(request.id))
     if (errand !== undefined && !errand.entered(broker.cluster)) {
       throw new Breach(
@@ -334,6 +362,7 @@ export class Ledger implements Watch {
     if (workers === undefined || this.#troubled(broker.cluster, this.#at)) return
     // A hundred times a second and broker: where there are many workers, now and then is often enough.
     if (workers.size > 50 && state.seq % 16 !== 0) return
+    this.offersChecked += state.services.length
     for (const { service, free } of state.services) {
       let really = 0
       for (const worker of workers) {
@@ -354,6 +383,7 @@ export class Ledger implements Watch {
     this.tracer?.(this.#at, broker.name, JSON.stringify(event), null)
     if (event.type === 'worker-lost') {
       this.#workersLost++
+      this.givenUp++
       if (!this.#troubled(broker.cluster, this.#at))
         throw new Breach(
           'nobody who lives is given up',
@@ -361,7 +391,9 @@ export class Ledger implements Watch {
           null,
           `${broker.name} lost ${event.worker}: ${event.reason}`,
         )
-    } else if (event.type === 'peer-lost' && this.#faults === 0) {
+    } else if (event.type === 'peer-lost') {
+      this.givenUp++
+      if (this.#faults > 0) return
       throw new Breach(
         'nobody who lives is given up',
         this.#at,
@@ -423,7 +455,12 @@ export class Ledger implements Watch {
       this.onFirstStart?.(errand.cluster, worker.cluster, errand.submittedAt, at)
     }
     errand.ranIn = worker.cluster
-    if (!errand.mayRunTwice && errand.starts > 1) this.#startedTwice(number, at)
+    if (errand.starts === 1) return
+    if (!errand.mayRunTwice) this.#startedTwice(number, at)
+    const diedAt = this.#diedAt.get(number)
+    if (diedAt === undefined) return
+    this.series?.retaken(at - diedAt)
+    this.#diedAt.delete(number)
   }
 
   #startedTwice(number: number, at: number): never {
@@ -441,6 +478,7 @@ export class Ledger implements Watch {
     const errand = work === null ? undefined : this.open.get(work.number)
     if (errand === undefined) return
     errand.running--
+    if (how === 'died' && this.series !== null && !errand.settled) this.#diedAt.set(errand.number, at)
     this.#forget(errand)
   }
 

@@ -1,4 +1,6 @@
+import type { PromiseKept } from '../report/report.ts'
 import { Breach } from './breach.ts'
+import { promisesOf } from './promises.ts'
 import type { Parameters, Scripted } from './scenario.ts'
 import { Simulation, type SimulationOptions, type Summary } from './simulation.ts'
 
@@ -10,17 +12,28 @@ export interface Result {
   readonly breach: Breach | null
   /** Every fault that happened, as a script would have it. */
   readonly faults: readonly Scripted[]
+  /** Virtual time until which the series tell of it, ms. */
+  readonly gatheredUntil: number
+  readonly promises: readonly PromiseKept[]
 }
 
 /** Runs one seed to its end or to its first breach. */
 export function run(seed: number, parameters: Parameters, options: SimulationOptions = {}): Result {
   const simulation = new Simulation(seed, parameters, options)
+  let summary: Summary | null = null
+  let breach: Breach | null = null
   try {
-    const summary = simulation.run()
-    return { seed, summary, breach: null, faults: simulation.faults.history }
+    summary = simulation.run()
   } catch (error) {
-    const breach = error instanceof Breach ? error : thrown(error, simulation.at)
-    return { seed, summary: null, breach, faults: simulation.faults.history }
+    breach = error instanceof Breach ? error : thrown(error, simulation.at)
+  }
+  return {
+    seed,
+    summary,
+    breach,
+    faults: simulation.faults.history,
+    gatheredUntil: simulation.gatheredUntil ?? simulation.at,
+    promises: promisesOf(simulation, breach),
   }
 }
 

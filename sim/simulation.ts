@@ -2,6 +2,7 @@ import type { Broker } from '../broker/core/broker.ts'
 import type { CoreConfig } from '../broker/core/config.ts'
 import { POLICIES, type PolicyName } from '../broker/core/routing.ts'
 import type { Client } from '../client/core/client.ts'
+import type { Collector } from '../report/collector.ts'
 import { leftovers } from './books.ts'
 import { Breach } from './breach.ts'
 import { addresses, BrokerNode } from './broker-node.ts'
@@ -18,6 +19,8 @@ import { meanServiceMs, serviceName, Workload } from './workload.ts'
 
 export interface SimulationOptions {
   tracer?: Tracer
+  /** Gathers what a report shows. Changes nothing about the run. */
+  series?: Collector
   /** What may be done to a core before it runs: for tests that break one on purpose. */
   onBroker?: (core: Broker, node: BrokerNode) => void
   onClient?: (core: Client<SimCall>, node: ClientNode) => void
@@ -98,6 +101,9 @@ class Deed implements Happening {
   }
 }
 
+/** How often within one point of a report's curves is looked at what is free. */
+const SAMPLES_PER_BUCKET = 5
+
 const time = new Float64Array(1)
 const timeWords = new Uint32Array(time.buffer)
 
@@ -120,7 +126,15 @@ export class Simulation {
   #hashA = 0x811c9dc5
   #hashB = 0x2545f491
   #events = 0
+  /** When the series are to be told next what is free. */
+  #sampleAt = Number.POSITIVE_INFINITY
   at = 0
+  /** After all faults had ended, everything came back to order. */
+  recovered = false
+  /** Until when the series tell of the run, if it got beyond that. */
+  gatheredUntil: number | null = null
+  /** Tasks sent when nothing was wrong any more. */
+  probes = 0
 
   constructor(seed: number, p: Parameters, options: SimulationOptions = {}) {
     this.seed = seed
@@ -153,6 +167,10 @@ export class Simulation {
     // Pipes so short that they fill up lose answers all the time.
     if (p.highWater < 1000) this.ledger.troubleBegins(-1)
     if (options.tracer !== undefined) this.ledger.tracer = options.tracer
+    if (options.series !== undefined) {
+      this.ledger.series = options.series
+      this.#sampleAt = 0
+    }
     this.#epochs = new Random(seed, 'epochs')
     this.#clocks = new Random(seed, 'clocks')
     this.#lives = new Random(seed, 'lives')
@@ -171,6 +189,7 @@ export class Simulation {
     const index = this.clusters.length
     const cluster = new Cluster(index, new Workload(this.seed, index, this.p), this.p.workers, this.p.clients)
     this.clusters.push(cluster)
+    this.options.series?.addCluster(cluster.name)
     this.ledger.workers.set(index, new Set())
     this.startBroker(cluster, at)
     for (let i = 0; i < this.p.workers; i++) this.startWorker(cluster, i, at)
@@ -362,6 +381,10 @@ export class Simulation {
 
   // ---------------------------------------------------------------- time
 
+  get events(): number {
+    return this.#events
+  }
+
   /** @returns false when nothing happens any more */
   step(until: number): boolean {
     if (this.queue.nextTime > until) {
@@ -382,6 +405,27 @@ export class Simulation {
   }
 
   advance(until: number): void {
+    while (this.#sampleAt <= until) {
+      this.#goOn(this.#sampleAt)
+      this.#sample(this.#sampleAt)
+    }
+    this.#goOn(until)
+  }
+
+  /** From outside of the event queue: a run is the same whether it is watched or not. */
+  #sample(at: number): void {
+    const { series } = this.options
+    if (series === undefined) return
+    for (const { index, broker } of this.clusters) {
+      let free = 0
+      if (broker?.alive && !broker.frozen)
+        for (const worker of broker.core.workers.byKey.values()) free += worker.countedFree
+      series.spare(at, index, free)
+    }
+    this.#sampleAt = at + series.bucketMs / SAMPLES_PER_BUCKET
+  }
+
+  #goOn(until: number): void {
     while (this.step(until)) if ((this.#events & 0xffff) === 0) this.options.onProgress?.(this.at)
   }
 
@@ -398,6 +442,11 @@ export class Simulation {
     const healedAt = this.at
     this.#recover(healedAt)
     const recoveredAfterMs = this.at - healedAt
+    this.recovered = true
+    // What comes now is a check, and no load that anybody would have.
+    this.gatheredUntil = this.at
+    this.ledger.series = null
+    this.#sampleAt = Number.POSITIVE_INFINITY
     this.#probe()
     return this.summary(recoveredAfterMs)
   }
@@ -556,6 +605,7 @@ export class Simulation {
         client.submit(call, this.at)
       })
     }
+    this.probes = calls.length
     while (this.ledger.owed > 0 && this.at - startedAt < boundMs) this.advance(this.at + 20)
     for (const { errand } of calls) {
       if (errand.settled && (errand.code === '' || errand.code === 'BUSY')) continue

@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest'
+import { Collector } from '../../report/collector.ts'
+import { run } from '../../sim/run.ts'
+import { parameters } from '../../sim/scenario.ts'
+
+const p = parameters.parse({
+  clusters: 3,
+  workers: 10,
+  clients: 20,
+  durationMs: 8000,
+  faults: ['cluster', 'broker', 'worker', 'partition'],
+  faultEveryMs: 500,
+  faultForMs: 800,
+})
+
+describe('series of a simulated run', () => {
+  const series = new Collector({ durationMs: p.durationMs })
+  const watched = run(11, p, { series })
+  const gathered = series.series(watched.gatheredUntil)
+
+  test('gathering them changes nothing', () => {
+    expect(watched.breach).toBeNull()
+    expect(run(11, p).summary).toEqual(watched.summary)
+  })
+
+  test('hold every task that was answered or failed', () => {
+    const sum = (rows: readonly (readonly number[])[]): number => rows.flat().reduce((a, b) => a + b, 0)
+    const answered = sum(gathered.ranAtHome) + sum(gathered.ranForOthers)
+    const failed = sum([gathered.failed])
+    // Each client's task at the very end is a check and no work.
+    const settled = Object.values(watched.summary?.outcomes ?? {}).reduce((a, b) => a + b, 0)
+    expect(answered + failed).toBe(settled - 3 * 20)
+    expect(gathered.latencyOverall.answered).toBe(answered)
+    expect(sum(gathered.loans.map(([, , tasks]) => [tasks]))).toBe(sum(gathered.ranForOthers))
+  })
+
+  test('hold every fault, with its end', () => {
+    expect(series.faults.map(({ kind, fromMs, cluster }) => ({ fault: kind, at: fromMs, cluster }))).toEqual(
+      watched.faults.map(({ fault, at, cluster }) => ({ fault, at, cluster })),
+    )
+    expect(series.faults.length).toBeGreaterThan(5)
+    for (const { fromMs, untilMs } of series.faults) expect(untilMs).toBeGreaterThanOrEqual(fromMs)
+  })
+
+  test('never show more spare capacity than there are workers', () => {
+    const known = gathered.spare.flat().filter((free) => free !== null)
+    expect(Math.max(...known)).toBeLessThanOrEqual(10)
+    expect(Math.max(...known)).toBeGreaterThan(0)
+    expect(Math.min(...known)).toBeGreaterThanOrEqual(0)
+  })
+})
+
+describe('promises of a simulated run', () => {
+  test('were each looked at, and none was broken', () => {
+    // Where something has just failed some promises are not asked for: there has to be quiet before.
+    const { promises } = run(11, { ...p, faultEveryMs: 6000, faults: ['cluster'] })
+    const unseen = promises.filter(({ checked }) => checked === 0).map(({ promise }) => promise)
+    // There are no streams in this run.
+    expect(unseen).toEqual(['a stream is whole'])
+    expect(promises.filter(({ broken }) => broken > 0)).toEqual([])
+  })
+
+  test('show the one that was broken, by its name', () => {
+    const { breach, promises } = run(
+      11,
+      { ...p, checkBooksEvery: 0 },
+      {
+        onBroker: (core) => {
+          let turns = 0
+          Object.defineProperty(core.scheduler, 'queued', { get: () => (++turns > 1000 ? 1e9 : 0), set() {} })
+        },
+      },
+    )
+    expect(breach?.promise).toBe('every queue stays within its bound')
+    expect(promises.filter(({ broken }) => broken > 0).map(({ promise }) => promise)).toEqual([
+      breach?.promise,
+    ])
+  })
+})
