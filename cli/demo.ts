@@ -4,12 +4,13 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { Director, NAMES, SLOTS } from './demo/director.ts'
-import { COLUMNS_MIN, LiveView, ROWS_MIN } from './demo/live-view.ts'
+import { picture } from './demo/live-view.ts'
 import { Pieces } from './demo/pieces.ts'
 import { PlainView } from './demo/plain-view.ts'
 import { Scene } from './demo/scene.ts'
 import { judge, verdictTables } from './demo/verdict.ts'
 import { killAll } from './process/leashed-process.ts'
+import { isRoomy, LiveView } from './terminal-view.ts'
 
 const DURATION_S = 26
 const QUICK_DURATION_S = 6
@@ -70,8 +71,7 @@ Exit status: 0 when every task got its right answer exactly once, 1 when not, 2 
 async function perform(folder: string, options: DemoOptions): Promise<number> {
   const stage = options.output === 'json' ? process.stderr : process.stdout
   const scene = new Scene(NAMES, SLOTS, performance.now())
-  const live = stage.isTTY && stage.columns >= COLUMNS_MIN && stage.rows >= ROWS_MIN
-  const view = live ? new LiveView(stage) : new PlainView(stage)
+  const view = isRoomy(stage) ? new LiveView(stage, picture) : new PlainView(stage)
   const leave = (status: number) => {
     killAll()
     view.end()

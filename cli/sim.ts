@@ -12,6 +12,7 @@ import { differences, FAULTS, type Parameters, parameters, parseScenario } from 
 import { shrink } from '../sim/shrink.ts'
 import type { Summary } from '../sim/simulation.ts'
 import { compareCommand } from './compare.ts'
+import { liveCommand } from './sim-live.ts'
 
 /** The exit status of a run that broke a promise, and of a command that could not be understood. */
 const EXIT_BREACH = 1
@@ -39,6 +40,7 @@ export function simCommand(): Command {
   sim.addCommand(swarmCommand())
   sim.addCommand(shrinkCommand())
   sim.addCommand(compareCommand())
+  sim.addCommand(liveCommand())
   return sim
 }
 

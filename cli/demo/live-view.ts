@@ -1,37 +1,8 @@
-import { createLogUpdate } from 'log-update'
 import pc from 'picocolors'
-import { type ClusterOnStage, DEAD, type Happening, type Scene } from './scene.ts'
+import { COLUMNS_MAX, happeningLine, type Paint, spark, wrapped } from '../terminal-view.ts'
+import { type ClusterOnStage, DEAD, type Scene } from './scene.ts'
 
-/** Narrower or lower than this, lines would break: plain lines are better then. */
-export const COLUMNS_MIN = 80
-export const ROWS_MIN = 20
-/** Wider, the eye has too far to go. */
-const COLUMNS_MAX = 110
-
-const SPARKS = '▁▂▃▄▅▆▇█'
 const PAINTS = [pc.cyan, pc.yellow, pc.magenta, pc.green, pc.blue]
-
-type Paint = (text: string) => string
-
-/** Draws the scene over and over at the same place of a terminal. */
-export class LiveView {
-  readonly #stream: NodeJS.WriteStream
-  readonly #log: ReturnType<typeof createLogUpdate>
-
-  constructor(stream: NodeJS.WriteStream) {
-    this.#stream = stream
-    this.#log = createLogUpdate(stream)
-  }
-
-  draw(scene: Scene, now: number): void {
-    this.#log(picture(scene, now, this.#stream.columns, this.#stream.rows))
-  }
-
-  /** Leaves the last picture where it is, and gives the cursor back. */
-  end(): void {
-    this.#log.done()
-  }
-}
 
 /** The scene as lines that fit in a terminal of that size. */
 export function picture(scene: Scene, now: number, columns: number, rows: number): string {
@@ -100,7 +71,7 @@ function ranLine(scene: Scene, cluster: ClusterOnStage, paint: Paint, width: num
   const most = Math.max(1, ...scene.clusters.flatMap(({ ranByTick }) => ranByTick.slice(-room)))
   const sparks = cluster.ranByTick.slice(-room).map((ran) => {
     if (ran === DEAD) return pc.red('×')
-    return ran === 0 ? ' ' : paint(SPARKS[Math.min(7, Math.floor((ran / most) * 7.99))] ?? '')
+    return paint(spark(ran, most))
   })
   return `  ${paint(cluster.name.padEnd(7))}${String(cluster.ran).padStart(6)}  ${sparks.join('')}`
 }
@@ -121,25 +92,4 @@ function countsLine({ report }: Scene): string {
 function alarming(count: number, word: string): string {
   const text = `${count} ${word}`
   return count === 0 ? pc.green(text) : pc.red(pc.bold(text))
-}
-
-function happeningLine({ atMs, text, grave }: Happening, width: number): string {
-  const at = `${(atMs / 1000).toFixed(1)} s`.padStart(7)
-  const room = width - at.length - 2
-  const clipped = text.length > room ? `${text.slice(0, room - 1)}…` : text
-  return `${pc.dim(at)}  ${grave ? pc.red(clipped) : clipped}`
-}
-
-/** Breaks a text between words. */
-export function wrapped(text: string, width: number): string[] {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line)
-      line = word
-    } else line = line === '' ? word : `${line} ${word}`
-  }
-  if (line !== '') lines.push(line)
-  return lines
 }

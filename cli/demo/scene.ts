@@ -1,3 +1,4 @@
+import type { Happening } from '../terminal-view.ts'
 import type { Report } from './load-report.ts'
 
 /** How a cluster stands. */
@@ -24,13 +25,6 @@ export class ClusterOnStage {
   get busy(): number {
     return this.own + this.borrowed
   }
-}
-
-/** Something that happened, to be told once. */
-export interface Happening {
-  readonly atMs: number
-  readonly text: string
-  readonly grave: boolean
 }
 
 /** All that is shown: written by the director, read by whoever draws. */

@@ -1,10 +1,11 @@
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { COLUMNS_MIN, picture, ROWS_MIN } from '../../cli/demo/live-view.ts'
+import { picture } from '../../cli/demo/live-view.ts'
 import type { Report } from '../../cli/demo/load-report.ts'
 import { type Condition, Scene } from '../../cli/demo/scene.ts'
 import { isRight, sha256, default as work } from '../../cli/demo/task.ts'
 import { judge, verdictTables } from '../../cli/demo/verdict.ts'
+import { COLUMNS_MIN, ROWS_MIN } from '../../cli/terminal-view.ts'
 
 function report(changes: Partial<Report> = {}): Report {
   return {

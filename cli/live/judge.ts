@@ -1,0 +1,399 @@
+import type { BrokerStatus } from '../../broker/status.ts'
+import { ErrorCode } from '../../protocol/error-code.ts'
+import type { Entry } from './ledger.ts'
+import { clusterOf, hostOf } from './work.ts'
+
+/** What is promised, in the words of the simulation. */
+export const PROMISES = [
+  'every request settles exactly once',
+  'no answer to the wrong client',
+  'no answer of the wrong task',
+  'no answer out of thin air',
+  'an error only when it is true',
+  'a task that is not idempotent never starts twice',
+  'no slot holds two tasks',
+  'no task is sent on by a borrower',
+  'every queue stays within its bound',
+  'no task is lost while its client lives and any worker lives',
+  'after faults end, all work drains and everybody agrees who is there',
+  'when nothing is wrong, a task is done',
+  'all tables are empty when all work is done',
+  'no process ends by itself',
+] as const
+export type PromiseName = (typeof PROMISES)[number]
+
+/** A promise that was not kept. */
+export interface Breach {
+  readonly promise: PromiseName
+  /** As the ledger's clock has it, ms. */
+  readonly at: number
+  readonly task: string | null
+  readonly detail: string
+}
+
+export interface JudgeTerms {
+  /** Time after a fault in which its consequences may still show, ms. */
+  readonly aftermathMs: number
+  /** Tasks that may wait at a broker, those that came back to it included. */
+  readonly queueBound: number
+}
+
+/** A fault as far as it matters to who is told UNKNOWN. */
+export interface Trouble {
+  /** Clusters in which processes were hit; for a link, both its ends. */
+  readonly clusters: readonly number[]
+  readonly link: boolean
+  readonly from: number
+  /** Infinity while it lasts. */
+  until: number
+}
+
+/** Whoever draws figures from what happened. */
+export interface Observer {
+  answered(at: number, latencyMs: number, from: number, ranIn: number): void
+  failed(at: number): void
+  /** A task whose worker was killed has been started again. */
+  retaken(at: number, afterMs: number): void
+}
+
+/** One task, as far as it is known: entries of several processes may come in any order. */
+interface Errand {
+  sentAt: number
+  once: boolean
+  expected: string
+  settledAt: number
+  code: string
+  ranIn: string
+  starts: number
+  /** Its last start's process, and when that was. */
+  lastHost: string
+  lastStartAt: number
+  /** Clusters, beside its own, that it was sent to or has started in. */
+  executors: number[]
+  abandoned: boolean
+}
+
+/** Breaches told apart; what comes beyond them is counted. */
+const BREACHES_KEPT = 100
+
+/**
+ * Decides whether every promise was kept, by what clients and workers wrote down, what was seen on the way between clusters,
+ * and what brokers say of themselves. Knows of no file, process or clock.
+ */
+export class Judge {
+  readonly breaches: Breach[] = []
+  readonly checked = new Map<PromiseName, number>(PROMISES.map((promise) => [promise, 0]))
+  readonly broken = new Map<PromiseName, number>(PROMISES.map((promise) => [promise, 0]))
+  /** By code; '' are results. */
+  readonly outcomes = new Map<string, number>()
+  sent = 0
+  settled = 0
+  starts = 0
+  /** Answered tasks that had been started more than once. */
+  startedAgain = 0
+  /** Their client died before it was told. */
+  abandoned = 0
+  /** Answers by cluster that ran the task. */
+  readonly ranIn = new Map<string, number>()
+  readonly #terms: JudgeTerms
+  readonly #observer: Observer | undefined
+  readonly #errands = new Map<string, Errand>()
+  /** Sent and not settled, by the life of the client process. */
+  readonly #openOf = new Map<string, Set<Errand>>()
+  readonly #running = new Map<string, number>()
+  readonly #troubles: Trouble[] = []
+  /** Lives of processes that were killed, and when. */
+  readonly #gone = new Map<string, number>()
+  /** Tasks that may not start twice and were told UNKNOWN, until all is known of when faults were. */
+  readonly #unknown: string[] = []
+
+  constructor(terms: JudgeTerms, observer?: Observer) {
+    this.#terms = terms
+    this.#observer = observer
+  }
+
+  /** Tasks sent, not settled, of clients that live. */
+  get open(): number {
+    return this.sent - this.settled - this.abandoned
+  }
+
+  brokenCount(): number {
+    let count = 0
+    for (const broken of this.broken.values()) count += broken
+    return count
+  }
+
+  // ---------------------------------------------------------------- faults
+
+  troubleBegins(trouble: Omit<Trouble, 'until'>): Trouble {
+    const begun: Trouble = { ...trouble, until: Number.POSITIVE_INFINITY }
+    this.#troubles.push(begun)
+    return begun
+  }
+
+  /** A life of a client or worker process was ended by us. */
+  killed(host: string, at: number): void {
+    this.#gone.set(host, at)
+  }
+
+  /** Excuses what a dead client process has left open, once all that it wrote has been read: nobody waits for it. */
+  excuse(host: string): void {
+    for (const errand of this.#openOf.get(host) ?? []) {
+      errand.abandoned = true
+      this.abandoned++
+    }
+    this.#openOf.delete(host)
+  }
+
+  /** A process ended that nobody had killed. */
+  endedByItself(label: string, how: string, at: number): void {
+    this.#breach('no process ends by itself', at, null, `${label} has ended with ${how}`)
+  }
+
+  processStarted(): void {
+    this.#check('no process ends by itself')
+  }
+
+  // ---------------------------------------------------------------- what was written down
+
+  entry(entry: Entry): void {
+    const errand = this.#errandOf(entry.task)
+    switch (entry.what) {
+      case 'sent':
+        this.sent++
+        errand.sentAt = entry.at
+        errand.expected = entry.expected
+        errand.once = entry.once
+        this.#opened(entry.task, errand)
+        break
+      case 'settled':
+        this.#settle(entry, errand)
+        break
+      case 'started':
+        this.#start(entry, errand)
+        break
+      case 'ended':
+        this.#running.set(entry.worker, (this.#running.get(entry.worker) ?? 0) - 1)
+        break
+    }
+  }
+
+  #opened(task: string, errand: Errand): void {
+    const host = hostOf(task)
+    const open = this.#openOf.get(host)
+    if (open === undefined) this.#openOf.set(host, new Set([errand]))
+    else open.add(errand)
+  }
+
+  #settle(entry: Extract<Entry, { what: 'settled' }>, errand: Errand): void {
+    const { at, task, client, code, ranIn, answer } = entry
+    this.#check('every request settles exactly once')
+    if (errand.settledAt >= 0) {
+      this.#breach('every request settles exactly once', at, task, 'it was settled before')
+      return
+    }
+    this.settled++
+    this.#openOf.get(hostOf(task))?.delete(errand)
+    errand.settledAt = at
+    errand.code = code
+    errand.ranIn = ranIn
+    this.outcomes.set(code, (this.outcomes.get(code) ?? 0) + 1)
+    this.#check('no answer to the wrong client')
+    if (!task.startsWith(`${client}.`)) {
+      this.#breach('no answer to the wrong client', at, task, `${client} was told`)
+    }
+    if (code !== '') {
+      this.#observer?.failed(at)
+      this.#judgeError(at, task, code, errand)
+      return
+    }
+    // What was to be answered is in the same file, before this.
+    this.#check('no answer of the wrong task')
+    if (answer !== errand.expected) {
+      this.#breach('no answer of the wrong task', at, task, `${answer} instead of ${errand.expected}`)
+    }
+    this.ranIn.set(ranIn, (this.ranIn.get(ranIn) ?? 0) + 1)
+    this.#observer?.answered(at, at - errand.sentAt, clusterOf(task), indexOfCluster(ranIn))
+  }
+
+  #judgeError(at: number, task: string, code: string, errand: Errand): void {
+    this.#check('an error only when it is true')
+    if (code !== ErrorCode.Unknown) {
+      this.#breach('an error only when it is true', at, task, `${code}, though it had time and tries enough`)
+    } else if (!errand.once) {
+      this.#breach('an error only when it is true', at, task, 'UNKNOWN, though it may run twice')
+    } else this.#unknown.push(task)
+  }
+
+  #start(entry: Extract<Entry, { what: 'started' }>, errand: Errand): void {
+    const { at, task, worker, slots, once } = entry
+    this.starts++
+    errand.starts++
+    if (errand.starts === 2) this.startedAgain++
+    this.#check('no slot holds two tasks')
+    const running = (this.#running.get(worker) ?? 0) + 1
+    this.#running.set(worker, running)
+    if (running > slots) {
+      this.#breach('no slot holds two tasks', at, task, `${worker} runs ${running} in ${slots} slots`)
+    }
+    if (once) {
+      this.#check('a task that is not idempotent never starts twice')
+      if (errand.starts > 1) {
+        this.#breach(
+          'a task that is not idempotent never starts twice',
+          at,
+          task,
+          `started by ${worker}, and before that by a worker of ${errand.lastHost}`,
+        )
+      }
+    }
+    const died = this.#gone.get(errand.lastHost)
+    if (died !== undefined && at > died) this.#observer?.retaken(at, at - died)
+    errand.lastHost = hostOf(worker)
+    errand.lastStartAt = at
+    this.#ran(errand, task, clusterOf(worker))
+  }
+
+  /** A task was seen on its way from one cluster to another. */
+  relayed(task: string, from: number, to: number, at: number): void {
+    this.#check('no task is sent on by a borrower')
+    if (clusterOf(task) !== from) {
+      this.#breach(
+        'no task is sent on by a borrower',
+        at,
+        task,
+        `c${from} sent it to c${to}, and had it from a peer`,
+      )
+    }
+    this.#ran(this.#errandOf(task), task, to)
+  }
+
+  #ran(errand: Errand, task: string, cluster: number): void {
+    if (cluster !== clusterOf(task) && !errand.executors.includes(cluster)) errand.executors.push(cluster)
+  }
+
+  #errandOf(task: string): Errand {
+    let errand = this.#errands.get(task)
+    if (errand === undefined) {
+      errand = {
+        sentAt: -1,
+        once: false,
+        expected: '',
+        settledAt: -1,
+        code: '',
+        ranIn: '',
+        starts: 0,
+        lastHost: '',
+        lastStartAt: -1,
+        executors: [],
+        abandoned: false,
+      }
+      this.#errands.set(task, errand)
+    }
+    return errand
+  }
+
+  // ---------------------------------------------------------------- brokers
+
+  /** What a broker says of itself while the run goes on. */
+  heard(status: BrokerStatus, at: number): void {
+    this.#check('every queue stays within its bound')
+    const waiting = status.queued + status.deferred
+    if (waiting > this.#terms.queueBound) {
+      this.#breach(
+        'every queue stays within its bound',
+        at,
+        null,
+        `${waiting} wait at ${status.name}, the bound is ${this.#terms.queueBound}`,
+      )
+    }
+  }
+
+  // ---------------------------------------------------------------- the end
+
+  /** The work that was to drain has drained, or what has not. @param missing in words; empty: all is well */
+  drained(missing: readonly string[], at: number): void {
+    this.#conclude('after faults end, all work drains and everybody agrees who is there', missing, at)
+  }
+
+  tablesEmpty(missing: readonly string[], at: number): void {
+    this.#conclude('all tables are empty when all work is done', missing, at)
+  }
+
+  /** Of the tasks that were sent when nothing was wrong any more. */
+  lastTasksDone(missing: readonly string[], at: number): void {
+    this.#conclude('when nothing is wrong, a task is done', missing, at)
+  }
+
+  #conclude(promise: PromiseName, missing: readonly string[], at: number): void {
+    this.#check(promise)
+    for (const what of missing) this.#breach(promise, at, null, what)
+  }
+
+  /** Everything has been read: what is still open is lost, and what was answered must have been started. */
+  finish(at: number): void {
+    for (const host of this.#gone.keys()) this.excuse(host)
+    for (const task of this.#unknown) this.#judgeUnknown(task)
+    for (const [task, errand] of this.#errands) {
+      if (errand.sentAt < 0) {
+        this.#breach('no answer out of thin air', at, task, 'nobody has sent it')
+        continue
+      }
+      if (errand.abandoned) continue
+      this.#check('no task is lost while its client lives and any worker lives')
+      if (errand.settledAt < 0) {
+        const started = errand.starts === 0 ? 'never started' : `started ${errand.starts} times`
+        this.#breach(
+          'no task is lost while its client lives and any worker lives',
+          at,
+          task,
+          `sent ${seconds(at - errand.sentAt)} before the end, ${started}, never answered`,
+        )
+      } else if (errand.code === '') {
+        this.#check('no answer out of thin air')
+        if (errand.starts === 0) {
+          this.#breach('no answer out of thin air', errand.settledAt, task, 'answered, but never started')
+        }
+      }
+    }
+  }
+
+  /** UNKNOWN is a right answer only when something went wrong on the task's way. */
+  #judgeUnknown(task: string): void {
+    const errand = this.#errandOf(task)
+    const origin = clusterOf(task)
+    const hit = this.#troubles.some(({ clusters, link, from, until }) => {
+      if (from > errand.settledAt || until + this.#terms.aftermathMs < errand.sentAt) return false
+      const onWay = (cluster: number) => cluster === origin || errand.executors.includes(cluster)
+      return link ? errand.executors.length > 0 && clusters.every(onWay) : clusters.some(onWay)
+    })
+    if (hit) return
+    const way = [origin, ...errand.executors].map((cluster) => `c${cluster}`).join(', ')
+    this.#breach(
+      'an error only when it is true',
+      errand.settledAt,
+      task,
+      `UNKNOWN, but nothing went wrong in ${way}`,
+    )
+  }
+
+  // ---------------------------------------------------------------- books
+
+  #check(promise: PromiseName): void {
+    this.checked.set(promise, (this.checked.get(promise) ?? 0) + 1)
+  }
+
+  #breach(promise: PromiseName, at: number, task: string | null, detail: string): void {
+    this.broken.set(promise, (this.broken.get(promise) ?? 0) + 1)
+    if (this.breaches.length < BREACHES_KEPT) this.breaches.push({ promise, at, task, detail })
+  }
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`
+}
+
+/** Clusters are called by their index: `c0`. */
+function indexOfCluster(name: string): number {
+  return Number(name.slice(1))
+}

@@ -1,0 +1,94 @@
+import pc from 'picocolors'
+import { COLUMNS_MAX, happeningLine, type Paint, spark, wrapped } from '../terminal-view.ts'
+import type { Board } from './board.ts'
+import type { Cluster, Host } from './cluster.ts'
+
+const PAINTS = [pc.cyan, pc.yellow, pc.magenta, pc.green, pc.blue]
+const NAME = 5
+const BAR = 24
+
+/** The board as lines that fit in a terminal of that size. */
+export function picture(board: Board, now: number, columns: number, rows: number): string {
+  const width = Math.min(columns, COLUMNS_MAX) - 1
+  // Lines that are always there, and what each cluster takes: beyond that, only the first clusters are shown.
+  const shown = board.clusters.slice(0, Math.max(1, Math.floor((rows - 12) / 2)))
+  const lines = [
+    ...header(board, now, width),
+    '',
+    ...shown.map((cluster) => clusterLine(cluster)),
+    linksLine(board),
+    '',
+    pc.dim('  tasks answered a second, by where they ran'),
+    ...shown.map((cluster) => ranLine(board, cluster, width)),
+    '',
+    countsLine(board),
+    '',
+  ]
+  const room = Math.max(1, rows - lines.length - 1)
+  for (const happening of board.happenings.slice(-room)) lines.push(happeningLine(happening, width))
+  return lines.join('\n')
+}
+
+function header(board: Board, now: number, width: number): string[] {
+  const title = 'spillway sim live'
+  const clock = `${(board.elapsedMs(now) / 1000).toFixed(0)} s`
+  const gap = ' '.repeat(Math.max(1, width - 2 - title.length - clock.length))
+  const [first = '', second = ''] = wrapped(board.sentence, width - 2)
+  return [`  ${pc.bold(title)}${gap}${pc.dim(clock)}`, '', `  ${pc.bold(first)}`, `  ${pc.bold(second)}`]
+}
+
+function paintOf({ index }: Cluster): Paint {
+  return PAINTS[index % PAINTS.length] ?? pc.white
+}
+
+/** Slots as a bar, and a sign for each process. */
+function clusterLine(cluster: Cluster): string {
+  const { broker, workerHosts, clientHosts, status, name } = cluster
+  const paint = paintOf(cluster)
+  const processes = `broker ${signOf(broker)} workers ${workerHosts.map(signOf).join('')} clients ${clientHosts.map(signOf).join('')}`
+  const head = `  ${paint(name.padEnd(NAME))}`
+  if (broker.condition !== 'up' || status === null) {
+    const word = broker.condition === 'up' ? 'starting' : broker.condition === 'down' ? 'killed' : 'frozen'
+    return `${head}${pc.dim('·'.repeat(BAR))}  ${pc.red(word.padEnd(13))} ${processes}`
+  }
+  const { slots, busy, borrowed, queued } = status
+  const blocks = (count: number) => Math.min(BAR, Math.round((count / Math.max(1, slots)) * BAR))
+  const lent = blocks(borrowed)
+  const own = Math.min(BAR - lent, blocks(busy - borrowed))
+  const bar = paint('█'.repeat(own)) + pc.white('▒'.repeat(lent)) + pc.dim('░'.repeat(BAR - own - lent))
+  const words = queued > 0 ? `${queued} queued` : `${busy} of ${slots} busy`
+  return `${head}${bar}  ${words.padEnd(13)} ${processes}${borrowed > 0 ? pc.dim(`  ${borrowed} borrowed`) : ''}`
+}
+
+function signOf({ condition }: Host): string {
+  return condition === 'up' ? pc.green('●') : condition === 'down' ? pc.red('✖') : pc.blue('❄')
+}
+
+function linksLine({ links }: Board): string {
+  const words = [...links].map(([link, what]) => `${link} ${what}`)
+  return words.length === 0 ? pc.dim('  links well') : pc.red(`  links: ${words.join(' · ')}`)
+}
+
+function ranLine(board: Board, cluster: Cluster, width: number): string {
+  const paint = paintOf(cluster)
+  const ran = board.judge?.ranIn.get(cluster.name) ?? 0
+  const room = width - 2 - NAME - 9
+  const most = Math.max(1, ...board.ranByTick.flatMap((ticks) => ticks.slice(-room)))
+  const sparks = (board.ranByTick[cluster.index] ?? []).slice(-room).map((count) => spark(count, most))
+  return `  ${paint(cluster.name.padEnd(NAME))}${String(ran).padStart(7)}  ${paint(sparks.join(''))}`
+}
+
+function countsLine({ judge }: Board): string {
+  if (judge === null) return ''
+  const breaches = judge.brokenCount()
+  const parts = [
+    `${judge.sent} sent`,
+    `${judge.settled} settled`,
+    `${judge.open} open`,
+    `${judge.startedAgain} run again`,
+    `${judge.outcomes.get('UNKNOWN') ?? 0} unknown`,
+    `${judge.abandoned} whose client died`,
+    breaches === 0 ? pc.green('0 breaches') : pc.red(pc.bold(`${breaches} breaches`)),
+  ]
+  return `  ${parts.join(pc.dim(' · '))}`
+}

@@ -1,0 +1,61 @@
+import { createHash } from 'node:crypto'
+
+/** What a task's body says: its name, how long it takes, ms, and something to compute with. */
+export interface Work {
+  /** As {@link taskName} gives it. */
+  readonly task: string
+  readonly serviceMs: number
+  /** Starting twice would be wrong. Said again here, so that workers can write it down. */
+  readonly once: boolean
+}
+
+const DIGEST_DIGITS = 12
+
+/**
+ * The name of a task, unique in a run: cluster, client process and its life, client, number.
+ * @param host as {@link hostName} gives it
+ */
+export function taskName(host: string, client: number, number: number): string {
+  return `${host}/${client}.${number}`
+}
+
+/** Names one life of a process that holds clients (`h`) or workers (`w`): `c0h1.3`. */
+export function hostName(cluster: number, kind: 'client' | 'worker', number: number, life: number): string {
+  return `c${cluster}${kind === 'client' ? 'h' : 'w'}${number}.${life}`
+}
+
+/** The life of a process that a task, client or worker belongs to. */
+export function hostOf(name: string): string {
+  return name.slice(0, name.indexOf('/'))
+}
+
+/** The cluster of whatever has a name here; -1 for what has none. */
+export function clusterOf(name: string): number {
+  const found = /^c(\d+)[hw]/.exec(name)
+  return found === null ? -1 : Number(found[1])
+}
+
+export function writeWork({ task, serviceMs, once }: Work, payload: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from(`${task} ${serviceMs.toFixed(3)} ${once ? 1 : 0}\n`), payload])
+}
+
+/** @returns null for a body that no client here has written */
+export function readWork(body: Uint8Array): Work | null {
+  const end = body.indexOf(0x0a)
+  if (end < 0 || end > 200) return null
+  const [task = '', serviceMs, once] = Buffer.from(body.buffer, body.byteOffset, end)
+    .toString('latin1')
+    .split(' ')
+  if (clusterOf(task) < 0) return null
+  return { task, serviceMs: Number(serviceMs), once: once === '1' }
+}
+
+/** The name of the task that a body is of; null for a body that no client here has written. */
+export function taskOf(body: Uint8Array): string | null {
+  return readWork(body)?.task ?? null
+}
+
+/** The one right answer to a task: its name, and the beginning of the SHA-256 of its whole body. */
+export function answerTo(task: string, body: Uint8Array): string {
+  return `${task}:${createHash('sha256').update(body).digest('hex').slice(0, DIGEST_DIGITS)}`
+}
