@@ -6,12 +6,12 @@ import type { BrokerPort } from '../broker/core/port.ts'
 import { Kind, type Message, type Record, type State } from '../protocol/record.ts'
 import type { EventQueue } from './event-queue.ts'
 import type { Network, Pipe } from './network.ts'
-import { type Clock, Node } from './node.ts'
+import { type Clock, Listener } from './node.ts'
 import type { Watch } from './watch.ts'
 
 /** What one turn has for one link. */
 class Batch {
-  records: Record[] = []
+  records: Record[] | null = null
   /** Where the link's messages go; looked up again when it has gone. */
   pipe: Pipe | null = null
 }
@@ -34,7 +34,7 @@ export function addresses(cluster: string) {
 }
 
 /** A broker's core with simulated sockets around it. */
-export class BrokerNode extends Node implements BrokerPort {
+export class BrokerNode extends Listener implements BrokerPort {
   readonly core: Broker
   readonly epoch: number
   /** Set when it has drained and said goodbye. */
@@ -93,7 +93,7 @@ export class BrokerNode extends Node implements BrokerPort {
 
   kill(at: number): void {
     const { localfe, localbe, cloudfe, statebe } = addresses(this.core.config.name)
-    this.#network.kill(this, [localfe, localbe, cloudfe, statebe], at)
+    this.#network.killListener(this, [localfe, localbe, cloudfe, statebe], at)
   }
 
   // ---------------------------------------------------------------- what comes in
@@ -158,8 +158,10 @@ export class BrokerNode extends Node implements BrokerPort {
 
   send(link: Link, record: Record): void {
     const batch = batchOf(link)
-    if (batch.records.length === 0) this.#dirty.push(link)
-    batch.records.push(record)
+    if (batch.records === null) {
+      this.#dirty.push(link)
+      batch.records = [record]
+    } else batch.records.push(record)
     if (record.kind === Kind.Request) this.#watch.requested(this, link, record)
   }
 
@@ -179,9 +181,10 @@ export class BrokerNode extends Node implements BrokerPort {
     const pipe = this.#pipes.cloudbe.get(link.key)
     if (pipe === undefined) return
     // What was said before goes out before.
-    if (link.outbox instanceof Batch && link.outbox.records.length > 0) {
-      this.#transmit(link, link.outbox.records)
-      link.outbox.records = []
+    if (link.outbox instanceof Batch && link.outbox.records !== null) {
+      const { records } = link.outbox
+      link.outbox.records = null
+      this.#transmit(link, link.outbox, records)
     }
     this.#pipes.cloudbe.delete(link.key)
     this.#network.close(pipe, this.#at)
@@ -231,17 +234,16 @@ export class BrokerNode extends Node implements BrokerPort {
     this.#dirty = this.#spare
     for (const link of dirty) {
       const batch = batchOf(link)
-      if (batch.records.length === 0) continue
-      const records = batch.records
-      batch.records = []
-      this.#transmit(link, records)
+      const { records } = batch
+      if (records === null) continue
+      batch.records = null
+      this.#transmit(link, batch, records)
     }
     dirty.length = 0
     this.#spare = dirty
   }
 
-  #transmit(link: Link, records: readonly Record[]): void {
-    const batch = batchOf(link)
+  #transmit(link: Link, batch: Batch, records: readonly Record[]): void {
     let pipe = batch.pipe
     if (pipe === null || pipe.bound !== this || !pipe.up) {
       pipe = this.#pipes[link.socket].get(link.key) ?? null

@@ -2,6 +2,7 @@ import { Call, type CallTerms } from '../client/core/call.ts'
 import { Client } from '../client/core/client.ts'
 import type { ClientCoreConfig } from '../client/core/config.ts'
 import type { Connection } from '../client/core/connection.ts'
+import type { ClientCounters } from '../client/core/counters.ts'
 import type { Outcome } from '../client/core/outcome.ts'
 import type { ClientEvent, ClientPort } from '../client/core/port.ts'
 import type { Message, Partial, Record } from '../protocol/record.ts'
@@ -27,7 +28,7 @@ export class SimCall extends Call {
 class Wire {
   readonly connection: Connection
   readonly pipe: Pipe
-  records: Record[] = []
+  records: Record[] | null = null
 
   constructor(connection: Connection, pipe: Pipe) {
     this.connection = connection
@@ -39,10 +40,14 @@ class Wire {
 export class ClientNode extends Node implements ClientPort<SimCall> {
   readonly core: Client<SimCall>
   readonly epoch: number
+  /** The first of the errands it waits for, the ledger's own; each knows the next. */
+  asked: Errand | null = null
   readonly #network: Network
   readonly #watch: Watch
   /** Open ones; nearly always one. */
   readonly #wires: Wire[] = []
+  /** Streams of which the application takes a piece when the turn is over. */
+  #pieces: SimCall[] | null = null
   #opened = 0
   #at = 0
 
@@ -55,12 +60,13 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
     clock: Clock,
     config: ClientCoreConfig,
     random32: () => number,
+    counters: ClientCounters,
   ) {
     super(queue, number, config.name, cluster, clock)
     this.#network = network
     this.#watch = watch
     this.epoch = config.epoch
-    this.core = new Client(config, this, random32)
+    this.core = new Client(config, this, random32, counters)
   }
 
   submit(call: SimCall, at: number): void {
@@ -77,7 +83,7 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   }
 
   kill(at: number): void {
-    this.#network.kill(this, [], at)
+    this.#network.kill(this, at)
   }
 
   protected override nextTimeout(): number {
@@ -90,9 +96,6 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
     this.#endTurn(at)
   }
 
-  override arrived(): void {}
-  override joined(): void {}
-  override lost(): void {}
   /** A DEALER is not told: it connects again by itself. */
   override hungUp(): void {}
 
@@ -121,7 +124,8 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   send(connection: Connection, record: Record): void {
     for (const wire of this.#wires) {
       if (wire.connection !== connection) continue
-      wire.records.push(record)
+      if (wire.records === null) wire.records = [record]
+      else wire.records.push(record)
       return
     }
   }
@@ -132,25 +136,24 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
 
   partial(call: SimCall, piece: Partial): void {
     this.#watch.piece(this, call, piece, this.#at)
-    this.#pieces.push(call)
+    if (this.#pieces === null) this.#pieces = [call]
+    else this.#pieces.push(call)
   }
-  /** Streams of which the application takes a piece when the turn is over. */
-  #pieces: SimCall[] = []
 
   event(event: ClientEvent): void {
     this.#watch.clientSays(this, event)
   }
 
   #endTurn(at: number): void {
-    if (this.#pieces.length > 0) {
+    if (this.#pieces !== null) {
       const pieces = this.#pieces
-      this.#pieces = []
+      this.#pieces = null
       for (const call of pieces) this.core.taken(call, call.attempt)
     }
     for (const wire of this.#wires) {
-      if (wire.records.length === 0) continue
-      const records = wire.records
-      wire.records = []
+      const { records } = wire
+      if (records === null) continue
+      wire.records = null
       // A DEALER whose pipe is full drops it: the calls' own timeouts see to it.
       this.#network.sendOut(wire.pipe, { from: this.epoch, to: wire.connection.epoch, records }, at)
     }

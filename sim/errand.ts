@@ -25,14 +25,33 @@ const octets = new Uint8Array(fields.buffer)
 /** Smallest body that says all of it. */
 export const BODY_MIN = HEADER
 
+/** Bodies lie side by side, as those of a message do: an ArrayBuffer for each would cost more than all the rest of a task. */
+const PAGE_SIZE = 65_536
+let page = new ArrayBuffer(PAGE_SIZE)
+let words = new Float64Array(page)
+let used = 0
+
+function body(size: number, first: number, second: number, third: number): Uint8Array {
+  if (size > PAGE_SIZE / 4) {
+    const large = new ArrayBuffer(size)
+    new Float64Array(large, 0, HEADER / 8).set([first, second, third])
+    return new Uint8Array(large)
+  }
+  if (used + size > PAGE_SIZE) {
+    page = new ArrayBuffer(PAGE_SIZE)
+    words = new Float64Array(page)
+    used = 0
+  }
+  const at = used
+  used = (at + size + 7) & ~7
+  words[at >> 3] = first
+  words[(at >> 3) + 1] = second
+  words[(at >> 3) + 2] = third
+  return new Uint8Array(page, at, size)
+}
+
 export function writeWork(work: Work): Uint8Array {
-  fields[0] = work.number
-  fields[1] = work.serviceMs
-  fields[2] = work.pieces * 4 + work.behaviour
-  if (work.size <= HEADER) return octets.slice()
-  const body = new Uint8Array(work.size)
-  body.set(octets)
-  return body
+  return body(Math.max(work.size, HEADER), work.number, work.serviceMs, work.pieces * 4 + work.behaviour)
 }
 
 /** @returns null for a body that no client wrote */
@@ -52,10 +71,7 @@ export function readWork(body: Uint8Array): Work | null {
 
 /** The one right answer to a task (its `index` -1), or to a piece of it. */
 export function answerTo(work: Work, index: number): Uint8Array {
-  fields[0] = work.number
-  fields[1] = work.size
-  fields[2] = index
-  return octets.slice()
+  return body(HEADER, work.number, work.size, index)
 }
 
 export function isAnswerTo(body: Uint8Array, number: number, size: number, index: number): boolean {
@@ -93,6 +109,9 @@ export class Errand {
   /** Cluster whose broker has had it from its client, and others, if it went to several: any other is a borrower. */
   enteredAt = -1
   enteredElsewhere: number[] | null = null
+  /** Its neighbours among the errands that its client waits for. */
+  nextAsked: Errand | null = null
+  previousAsked: Errand | null = null
 
   constructor(
     number: number,

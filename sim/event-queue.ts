@@ -1,6 +1,8 @@
 /**
- * What is going to happen, in order of time; what happens at the same time, in the order it was scheduled. A 4-ary heap
- * on typed arrays: half the depth of a binary one, and four keys lie in one cache line.
+ * What is going to happen, in order of time; what happens at the same time, in the order it was scheduled. Two stages, as
+ * in a calendar queue (Brown, CACM 1988): what is due soon is in a 4-ary heap so small that it stays in the processor's
+ * first cache; what is due later waits unsorted in a ring of buckets, each of which joins the heap when its time has come.
+ * All but the items themselves lies in typed arrays, and an item is never moved.
  */
 
 /** Something that happens at a moment of virtual time. */
@@ -12,11 +14,28 @@ export interface Happening {
 }
 
 const FIRST_CAPACITY = 1024
+/** A bucket takes what is due within so long, ms: a power of two, so that no rounding puts anything out of order. */
+const BUCKET_MS = 0.25
+/** Buckets in the ring; what is due later than that waits in the last one and is looked at again then. */
+const BUCKETS = 16_384
+const NONE = -1
+
+const NOTHING: Happening = { mark: 0, happen: () => {} }
 
 export class EventQueue {
-  #times = new Float64Array(FIRST_CAPACITY)
-  #numbers = new Float64Array(FIRST_CAPACITY)
-  #items: Happening[] = []
+  /** For each place: when it is due, and its number in the order of scheduling. */
+  #keys = new Float64Array(2 * FIRST_CAPACITY)
+  /** For each place the next one in its bucket, or the next free one. */
+  #next = new Int32Array(FIRST_CAPACITY)
+  readonly #items: Happening[] = []
+  #free = NONE
+  /** Keys and places of what is due soon. */
+  #heapKeys = new Float64Array(2 * FIRST_CAPACITY)
+  #heap = new Int32Array(FIRST_CAPACITY)
+  #heaped = 0
+  readonly #buckets = new Int32Array(BUCKETS).fill(NONE)
+  /** All buckets up to and with this one, counted from the beginning of time, are in the heap. */
+  #cursor = 0
   #length = 0
   #pushed = 0
   /** When the item that `pop` returned last happens, ms. */
@@ -32,76 +51,142 @@ export class EventQueue {
   }
 
   /** When the next one happens; Infinity when nothing is left. */
-  get nextTime(): number {
-    return this.#length === 0 ? Number.POSITIVE_INFINITY : (this.#times[0] ?? 0)
+  nextTime(): number {
+    if (this.#length === 0) return Number.POSITIVE_INFINITY
+    if (this.#heaped === 0) this.#refill()
+    return this.#heapKeys[0] as number
   }
 
+  /** @param time from 0; at Infinity it never happens */
   push(time: number, item: Happening): void {
-    const number = this.#pushed++
-    let hole = this.#length++
-    if (hole === this.#times.length) this.#grow()
-    const times = this.#times
-    const numbers = this.#numbers
-    const items = this.#items
-    while (hole > 0) {
-      const parent = (hole - 1) >> 2
-      // A later number never overtakes an equal time.
-      if ((times[parent] as number) <= time) break
-      times[hole] = times[parent] as number
-      numbers[hole] = numbers[parent] as number
-      items[hole] = items[parent] as Happening
-      hole = parent
+    if (time === Number.POSITIVE_INFINITY) return
+    let place = this.#free
+    if (place === NONE) {
+      place = this.#items.push(item) - 1
+      if (place === this.#next.length) this.#grow()
+    } else {
+      this.#free = this.#next[place] as number
+      this.#items[place] = item
     }
-    times[hole] = time
-    numbers[hole] = number
-    items[hole] = item
+    const number = this.#pushed++
+    this.#length++
+    this.#keys[2 * place] = time
+    this.#keys[2 * place + 1] = number
+    const bucket = Math.floor(time / BUCKET_MS)
+    if (bucket <= this.#cursor) this.#intoHeap(time, number, place)
+    else this.#intoBucket(bucket, place)
   }
 
   pop(): Happening | undefined {
     if (this.#length === 0) return undefined
-    const times = this.#times
-    const numbers = this.#numbers
-    const items = this.#items
-    const first = items[0] as Happening
-    this.time = times[0] as number
-    const last = --this.#length
-    const time = times[last] as number
-    const number = numbers[last] as number
-    const item = items[last] as Happening
-    items.pop()
-    if (last === 0) return first
+    if (this.#heaped === 0) this.#refill()
+    const place = this.#heap[0] as number
+    this.time = this.#heapKeys[0] as number
+    this.#dropFirst()
+    this.#length--
+    const item = this.#items[place]
+    this.#items[place] = NOTHING
+    this.#next[place] = this.#free
+    this.#free = place
+    return item
+  }
+
+  #intoBucket(bucket: number, place: number): void {
+    const index = Math.min(bucket, this.#cursor + BUCKETS - 1) & (BUCKETS - 1)
+    this.#next[place] = this.#buckets[index] as number
+    this.#buckets[index] = place
+  }
+
+  /** Takes the next bucket that has anything into the heap; there is one. */
+  #refill(): void {
+    const buckets = this.#buckets
+    while (this.#heaped === 0) {
+      do this.#cursor++
+      while (buckets[this.#cursor & (BUCKETS - 1)] === NONE)
+      const index = this.#cursor & (BUCKETS - 1)
+      let place = buckets[index] as number
+      buckets[index] = NONE
+      while (place !== NONE) {
+        const next = this.#next[place] as number
+        const time = this.#keys[2 * place] as number
+        const bucket = Math.floor(time / BUCKET_MS)
+        if (bucket <= this.#cursor) this.#intoHeap(time, this.#keys[2 * place + 1] as number, place)
+        else this.#intoBucket(bucket, place)
+        place = next
+      }
+    }
+  }
+
+  #intoHeap(time: number, number: number, place: number): void {
+    let hole = this.#heaped++
+    if (hole === this.#heap.length) this.#growHeap()
+    const keys = this.#heapKeys
+    const heap = this.#heap
+    while (hole > 0) {
+      const parent = (hole - 1) >> 2
+      const parentTime = keys[2 * parent] as number
+      if (parentTime < time || (parentTime === time && (keys[2 * parent + 1] as number) < number)) break
+      keys[2 * hole] = parentTime
+      keys[2 * hole + 1] = keys[2 * parent + 1] as number
+      heap[hole] = heap[parent] as number
+      hole = parent
+    }
+    keys[2 * hole] = time
+    keys[2 * hole + 1] = number
+    heap[hole] = place
+  }
+
+  #dropFirst(): void {
+    const keys = this.#heapKeys
+    const heap = this.#heap
+    const last = --this.#heaped
+    if (last === 0) return
+    const time = keys[2 * last] as number
+    const number = keys[2 * last + 1] as number
     let hole = 0
     for (;;) {
       const child = (hole << 2) + 1
       if (child >= last) break
       let least = child
-      let leastTime = times[child] as number
+      let leastTime = keys[2 * child] as number
       const end = Math.min(child + 4, last)
       for (let c = child + 1; c < end; c++) {
-        const t = times[c] as number
-        if (t < leastTime || (t === leastTime && (numbers[c] as number) < (numbers[least] as number))) {
+        const t = keys[2 * c] as number
+        if (
+          t < leastTime ||
+          (t === leastTime && (keys[2 * c + 1] as number) < (keys[2 * least + 1] as number))
+        ) {
           least = c
           leastTime = t
         }
       }
-      if (leastTime > time || (leastTime === time && (numbers[least] as number) > number)) break
-      times[hole] = leastTime
-      numbers[hole] = numbers[least] as number
-      items[hole] = items[least] as Happening
+      const leastNumber = keys[2 * least + 1] as number
+      if (leastTime > time || (leastTime === time && leastNumber > number)) break
+      keys[2 * hole] = leastTime
+      keys[2 * hole + 1] = leastNumber
+      heap[hole] = heap[least] as number
       hole = least
     }
-    times[hole] = time
-    numbers[hole] = number
-    items[hole] = item
-    return first
+    keys[2 * hole] = time
+    keys[2 * hole + 1] = number
+    heap[hole] = heap[last] as number
   }
 
   #grow(): void {
-    const times = new Float64Array(this.#times.length * 2)
-    const numbers = new Float64Array(this.#times.length * 2)
-    times.set(this.#times)
-    numbers.set(this.#numbers)
-    this.#times = times
-    this.#numbers = numbers
+    const keys = new Float64Array(this.#keys.length * 2)
+    const next = new Int32Array(this.#next.length * 2)
+    keys.set(this.#keys)
+    next.set(this.#next)
+    this.#keys = keys
+    this.#next = next
+  }
+
+  #growHeap(): void {
+    const keys = new Float64Array(this.#heapKeys.length * 2)
+    const heap = new Int32Array(this.#heap.length * 2)
+    keys.set(this.#heapKeys)
+    heap.set(this.#heap)
+    this.#heapKeys = keys
+    this.#heap = heap
   }
 }

@@ -257,7 +257,9 @@ export class Faults {
   #pipeOf(cluster: Cluster, node: number): Pipe | null {
     const broker = cluster.broker
     if (!broker?.alive) return null
-    const pipes = [...broker.accepted, ...broker.dialled].filter((pipe) => pipe.up)
+    const dialled: Pipe[] = []
+    for (let pipe = broker.dialled; pipe !== null; pipe = pipe.nextDialled) dialled.push(pipe)
+    const pipes = [...broker.accepted, ...dialled.reverse()].filter((pipe) => pipe.up)
     return pipes[node % Math.max(1, pipes.length)] ?? null
   }
 

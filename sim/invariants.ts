@@ -6,11 +6,13 @@ import type { ClientEvent } from '../client/core/port.ts'
 import { ErrorCode } from '../protocol/error-code.ts'
 import { Kind, type Message, type Partial, type Request, type State } from '../protocol/record.ts'
 import type { Collector } from '../report/collector.ts'
+import type { WorkerEvent } from '../worker/core/event.ts'
 import { checkBooks } from './books.ts'
 import { Breach } from './breach.ts'
 import type { BrokerNode } from './broker-node.ts'
 import type { ClientNode, SimCall } from './client-node.ts'
 import { Behaviour, type Errand, HANDLER_ERROR, isAnswerTo, readWork, type Work } from './errand.ts'
+import { OpenErrands } from './open-errands.ts'
 import type { StartSink } from './waits.ts'
 import type { Watch } from './watch.ts'
 import type { WorkerNode } from './worker-node.ts'
@@ -47,7 +49,7 @@ interface Trouble {
  * checked at every entry against what is promised; a promise that was not kept ends the run.
  */
 export class Ledger implements Watch {
-  readonly open = new Map<number, Errand>()
+  readonly open = new OpenErrands()
   /** Tasks that may not start twice, settled, and how often they had been started: a late start is one too many. */
   readonly #once = new Map<number, number>()
   readonly #terms: LedgerTerms
@@ -132,9 +134,8 @@ export class Ledger implements Watch {
 
   /** Its client is gone: nobody will hear of it. */
   abandoned(client: ClientNode, at: number): void {
-    for (const errand of this.open.values()) {
-      // The cluster first: a whole cluster's death asks this of every task for each of its clients.
-      if (errand.cluster !== client.cluster || errand.client !== client.name || errand.settled) continue
+    for (let errand = client.asked; errand !== null; errand = client.asked) {
+      this.#strike(errand, client)
       errand.settledAt = at
       errand.code = 'CLIENT_GONE'
       this.abandonedCount++
@@ -150,7 +151,10 @@ export class Ledger implements Watch {
     const { errand } = call
     this.submittedCount++
     this.owed++
-    this.open.set(errand.number, errand)
+    this.open.add(errand)
+    errand.nextAsked = client.asked
+    if (client.asked !== null) client.asked.previousAsked = errand
+    client.asked = errand
     this.tracer?.(at, client.name, `submits ${describe(errand)}`, errand.number)
   }
 
@@ -187,6 +191,7 @@ export class Ledger implements Watch {
         this.series.answered(at, at - errand.submittedAt, errand.cluster, errand.ranIn)
       else this.series.failed(at)
     }
+    this.#strike(errand, client)
     errand.settledAt = at
     errand.code = code
     this.settledCount++
@@ -482,9 +487,24 @@ export class Ledger implements Watch {
     this.#forget(errand)
   }
 
+  workerSays(worker: WorkerNode, event: WorkerEvent, at: number): void {
+    this.#at = at
+    this.tracer?.(at, worker.name, JSON.stringify(event), null)
+  }
+
   note(who: string, what: string, at: number): void {
     this.#at = at
     this.tracer?.(at, who, what, null)
+  }
+
+  /** The client waits for it no more. */
+  #strike(errand: Errand, client: ClientNode): void {
+    const { nextAsked, previousAsked } = errand
+    if (previousAsked !== null) previousAsked.nextAsked = nextAsked
+    else client.asked = nextAsked
+    if (nextAsked !== null) nextAsked.previousAsked = previousAsked
+    errand.nextAsked = null
+    errand.previousAsked = null
   }
 
   #forget(errand: Errand): void {

@@ -1,6 +1,6 @@
 import type { Message } from '../protocol/record.ts'
 import type { EventQueue, Happening } from './event-queue.ts'
-import type { Node } from './node.ts'
+import type { Listener, Node } from './node.ts'
 import type { Random } from './random.ts'
 
 /** Kinds of connection, by the socket that accepts them. */
@@ -27,13 +27,15 @@ const MARK = { out: 1 << 24, back: 2 << 24, cut: 3 << 24, dial: 4 << 24, up: 5 <
 
 /** One direction of a connection. */
 export class Lane {
-  latencyMs = 0
+  /** Factor on the latency, a small integer. */
+  slow = 1
   /** When the last message arrives: a later one never arrives before it. */
   lastAt = 0
   /** Sent and not read yet. */
   pending = 0
   blocked = false
-  held: Delivery[] = []
+  /** What waits for the end of a partition. */
+  held: Delivery[] | null = null
   readonly mark: number
 
   constructor(mark: number) {
@@ -43,7 +45,7 @@ export class Lane {
   reset(): void {
     this.lastAt = 0
     this.pending = 0
-    this.held = []
+    this.held = null
   }
 }
 
@@ -60,14 +62,19 @@ export class Pipe {
   readonly key: string
   /** What its opener calls it. */
   readonly name: string
-  bound: Node | null = null
+  bound: Listener | null = null
+  /** Both ends are in one cluster. */
+  local = false
   up = false
   closed = false
   session = 0
   readonly out: Lane
   readonly back: Lane
   /** What was sent before the connection stood; it leaves when it does. */
-  waiting: Message[] = []
+  waiting: Message[] | null = null
+  /** Its neighbours among the connections that its dialler has opened and not closed, the latest first. */
+  nextDialled: Pipe | null = null
+  previousDialled: Pipe | null = null
 
   constructor(number: number, socket: SocketName, dialler: Node, address: string, key: string, name: string) {
     this.number = number
@@ -154,7 +161,7 @@ export class Network {
   tap: ((pipe: Pipe, lane: Lane, message: Message) => void) | null = null
   readonly #queue: EventQueue
   readonly #random: Random
-  readonly #listeners = new Map<string, Node>()
+  readonly #listeners = new Map<string, Listener>()
   /** Pipes that nobody listens for at present, by address. */
   readonly #waiters = new Map<string, Set<Pipe>>()
   readonly #pipes = new Set<Pipe>()
@@ -170,7 +177,7 @@ export class Network {
 
   // ---------------------------------------------------------------- listening and connecting
 
-  listen(address: string, node: Node, at: number): void {
+  listen(address: string, node: Listener, at: number): void {
     this.#listeners.set(address, node)
     const waiters = this.#waiters.get(address)
     if (waiters === undefined) return
@@ -181,7 +188,7 @@ export class Network {
   dial(dialler: Node, socket: SocketName, address: string, key: string, name: string, at: number): Pipe {
     const pipe = new Pipe(++this.#made, socket, dialler, address, key, name)
     this.#pipes.add(pipe)
-    dialler.dialled.add(pipe)
+    enlist(pipe)
     this.#attempt(pipe, at)
     return pipe
   }
@@ -190,26 +197,34 @@ export class Network {
   close(pipe: Pipe, at: number): void {
     if (pipe.closed) return
     pipe.closed = true
-    pipe.waiting = []
-    pipe.dialler.dialled.delete(pipe)
+    pipe.waiting = null
+    strike(pipe)
     if (pipe.up) this.#cutSoon(pipe, at)
     else this.#forget(pipe)
   }
 
   /** The process is gone, and what it had in its hands with it; its sockets are closed by the kernel. */
-  kill(node: Node, addresses: readonly string[], at: number): void {
+  kill(node: Node, at: number): void {
     node.alive = false
-    for (const address of addresses) {
-      if (this.#listeners.get(address) === node) this.#listeners.delete(address)
-    }
-    for (const pipe of [...node.dialled]) {
+    let first = node.dialled
+    node.dialled = null
+    // In the order in which they were opened.
+    while (first !== null && first.nextDialled !== null) first = first.nextDialled
+    for (let pipe = first; pipe !== null; pipe = pipe.previousDialled) {
       pipe.closed = true
-      pipe.waiting = []
+      pipe.waiting = null
       if (pipe.up) this.#cutSoon(pipe, at)
       else this.#forget(pipe)
     }
+  }
+
+  /** One that others are connected to is gone. */
+  killListener(node: Listener, addresses: readonly string[], at: number): void {
+    for (const address of addresses) {
+      if (this.#listeners.get(address) === node) this.#listeners.delete(address)
+    }
+    this.kill(node, at)
     for (const pipe of node.accepted) this.#cutSoon(pipe, at)
-    node.dialled.clear()
   }
 
   // ---------------------------------------------------------------- sending
@@ -218,8 +233,9 @@ export class Network {
   sendOut(pipe: Pipe, message: Message, at: number): boolean {
     if (pipe.closed) return true
     if (!pipe.up) {
-      if (pipe.waiting.length >= this.parameters.highWater) return false
-      pipe.waiting.push(message)
+      if (pipe.waiting === null) pipe.waiting = [message]
+      else if (pipe.waiting.length >= this.parameters.highWater) return false
+      else pipe.waiting.push(message)
       return true
     }
     return this.#transmit(pipe, pipe.out, message, at)
@@ -237,14 +253,18 @@ export class Network {
     if (this.parameters.freezeRecords) for (const record of message.records) Object.freeze(record)
     this.tap?.(pipe, lane, message)
     const delivery = new Delivery(pipe, lane, message)
-    if (lane.blocked) lane.held.push(delivery)
-    else this.#schedule(delivery, lane, at)
+    if (lane.blocked) {
+      if (lane.held === null) lane.held = [delivery]
+      else lane.held.push(delivery)
+    } else this.#schedule(delivery, at)
     return true
   }
 
-  #schedule(delivery: Delivery, lane: Lane, at: number): void {
+  #schedule(delivery: Delivery, at: number): void {
     const { jitter } = this.parameters
-    const takes = jitter === 0 ? lane.latencyMs : lane.latencyMs * (1 + jitter * this.#random.uniform())
+    const { lane } = delivery
+    const latencyMs = this.#latency(delivery.pipe, lane)
+    const takes = jitter === 0 ? latencyMs : latencyMs * (1 + jitter * this.#random.uniform())
     const arrives = Math.max(at + takes, lane.lastAt)
     lane.lastAt = arrives
     this.#queue.push(arrives, delivery)
@@ -264,7 +284,7 @@ export class Network {
       this.#await(pipe)
       return
     }
-    const roundTrip = 2 * this.#latency(pipe.dialler, listener)
+    const roundTrip = 2 * this.#distance(pipe.dialler, listener)
     this.#queue.push(
       at + roundTrip,
       new PipeEvent(MARK.up, pipe, (p, now) => this.#establish(p, listener, now)),
@@ -280,7 +300,7 @@ export class Network {
     waiters.add(pipe)
   }
 
-  #establish(pipe: Pipe, listener: Node, at: number): void {
+  #establish(pipe: Pipe, listener: Listener, at: number): void {
     if (pipe.closed || pipe.up) return
     if (this.#listeners.get(pipe.address) !== listener || listener.frozen || pipe.dialler.frozen) {
       this.#await(pipe)
@@ -290,6 +310,7 @@ export class Network {
     pipe.session++
     pipe.up = true
     pipe.bound = listener
+    pipe.local = pipe.dialler.cluster === listener.cluster
     pipe.out.reset()
     pipe.back.reset()
     this.#setWeather(pipe)
@@ -305,18 +326,18 @@ export class Network {
     listener.accepted.add(pipe)
     listener.joined(pipe)
     const waiting = pipe.waiting
-    pipe.waiting = []
-    for (const message of waiting) this.#transmit(pipe, pipe.out, message, at)
+    pipe.waiting = null
+    if (waiting !== null) for (const message of waiting) this.#transmit(pipe, pipe.out, message, at)
   }
 
   /** One end is gone; until the other has noticed, it still reads what was sent and sends what nobody reads. */
   #cutSoon(pipe: Pipe, at: number): void {
-    const noticed = at + pipe.back.latencyMs * this.#random.between(0.5, 2)
+    const noticed = at + this.#latency(pipe, pipe.back) * this.#random.between(0.5, 2)
     this.#queue.push(
       noticed,
       new PipeEvent(MARK.cut, pipe, (p, now) => {
         // Nor does the end of a connection get through a partition.
-        if (p.out.blocked || p.back.blocked) this.#cutSoon(p, now + p.back.latencyMs + 50)
+        if (p.out.blocked || p.back.blocked) this.#cutSoon(p, now + this.#latency(p, p.back) + 50)
         else this.#cut(p, now)
       }),
     )
@@ -381,10 +402,10 @@ export class Network {
       this.#setWeather(pipe)
       const isBlocked = pipe.out.blocked || pipe.back.blocked
       for (const lane of [pipe.out, pipe.back]) {
-        if (lane.blocked || lane.held.length === 0) continue
         const held = lane.held
-        lane.held = []
-        for (const delivery of held) this.#schedule(delivery, lane, at)
+        if (lane.blocked || held === null) continue
+        lane.held = null
+        for (const delivery of held) this.#schedule(delivery, at)
       }
       if (isBlocked && !wasBlocked && silenceBreaksMs !== Number.POSITIVE_INFINITY) {
         this.#queue.push(
@@ -408,8 +429,8 @@ export class Network {
     const isolated = dialler.isolated || bound.isolated
     pipe.out.blocked = isolated || this.#isBlocked(dialler.cluster, bound.cluster)
     pipe.back.blocked = isolated || this.#isBlocked(bound.cluster, dialler.cluster)
-    pipe.out.latencyMs = this.#latency(dialler, bound)
-    pipe.back.latencyMs = this.#latency(bound, dialler)
+    pipe.out.slow = this.#slowness(dialler.cluster, bound.cluster)
+    pipe.back.slow = this.#slowness(bound.cluster, dialler.cluster)
   }
 
   #between(from: number, to: number): Weather {
@@ -431,9 +452,34 @@ export class Network {
     return this.#isBlocked(a.cluster, b.cluster) || this.#isBlocked(b.cluster, a.cluster)
   }
 
-  #latency(from: Node, to: Node): number {
+  /** One way, without jitter, ms: along a connection that stands, and between any two nodes. */
+  #latency(pipe: Pipe, lane: Lane): number {
+    return (pipe.local ? this.parameters.localMs : this.parameters.cloudMs) * lane.slow
+  }
+
+  #distance(from: Node, to: Node): number {
     const { localMs, cloudMs } = this.parameters
     const base = from.cluster === to.cluster ? localMs : cloudMs
-    return this.#calm ? base : base * (this.#weather.get(from.cluster * 65536 + to.cluster)?.slow ?? 1)
+    return base * this.#slowness(from.cluster, to.cluster)
   }
+
+  #slowness(from: number, to: number): number {
+    return this.#calm ? 1 : (this.#weather.get(from * 65536 + to)?.slow ?? 1)
+  }
+}
+
+function enlist(pipe: Pipe): void {
+  const { dialler } = pipe
+  pipe.nextDialled = dialler.dialled
+  if (dialler.dialled !== null) dialler.dialled.previousDialled = pipe
+  dialler.dialled = pipe
+}
+
+function strike(pipe: Pipe): void {
+  const { dialler, nextDialled, previousDialled } = pipe
+  if (previousDialled !== null) previousDialled.nextDialled = nextDialled
+  else dialler.dialled = nextDialled
+  if (nextDialled !== null) nextDialled.previousDialled = previousDialled
+  pipe.nextDialled = null
+  pipe.previousDialled = null
 }

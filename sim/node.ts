@@ -36,13 +36,12 @@ export abstract class Node implements Happening {
   frozen = false
   /** Cut off from everybody, its own cluster included. */
   isolated = false
-  /** Connections that it opened, and those that others opened to it. */
-  readonly dialled = new Set<Pipe>()
-  readonly accepted = new Set<Pipe>()
+  /** The first of the connections that it opened; each knows the next. */
+  dialled: Pipe | null = null
   protected readonly queue: EventQueue
   #wakeAt = Number.POSITIVE_INFINITY
   /** What came while it was stopped. */
-  #backlog: Happening[] = []
+  #backlog: Happening[] | null = null
 
   constructor(queue: EventQueue, number: number, name: string, cluster: number, clock: Clock) {
     this.queue = queue
@@ -56,16 +55,10 @@ export abstract class Node implements Happening {
   protected abstract nextTimeout(): number
   protected abstract timeout(now: number, at: number): void
 
-  /** Something came on a connection that others opened to it. */
-  abstract arrived(pipe: Pipe, message: Message, at: number): void
   /** Something came on a connection that it opened. */
   abstract answered(pipe: Pipe, message: Message, at: number): void
   /** A connection that it opened is gone; it will be tried again unless it was closed. */
   abstract hungUp(pipe: Pipe, at: number): void
-  /** Somebody has opened a connection to it. */
-  abstract joined(pipe: Pipe): void
-  /** A connection that somebody else opened is gone. */
-  abstract lost(pipe: Pipe, at: number): void
 
   /** Its timer. */
   happen(at: number): void {
@@ -91,7 +84,8 @@ export abstract class Node implements Happening {
   postpone(happening: Happening): boolean {
     if (!this.alive) return true
     if (!this.frozen) return false
-    this.#backlog.push(happening)
+    if (this.#backlog === null) this.#backlog = [happening]
+    else this.#backlog.push(happening)
     return true
   }
 
@@ -103,10 +97,23 @@ export abstract class Node implements Happening {
     if (!this.frozen) return
     this.frozen = false
     const backlog = this.#backlog
-    this.#backlog = []
-    for (const happening of backlog) happening.happen(at)
+    this.#backlog = null
+    if (backlog !== null) for (const happening of backlog) happening.happen(at)
     if (!this.alive) return
     this.#wakeAt = Number.POSITIVE_INFINITY
     this.rest(at)
   }
+}
+
+/** A node that others open connections to. */
+export abstract class Listener extends Node {
+  /** Connections that others opened to it and that stand. */
+  readonly accepted = new Set<Pipe>()
+
+  /** Something came on a connection that somebody else opened. */
+  abstract arrived(pipe: Pipe, message: Message, at: number): void
+  /** Somebody has opened a connection to it. */
+  abstract joined(pipe: Pipe): void
+  /** A connection that somebody else opened is gone. */
+  abstract lost(pipe: Pipe, at: number): void
 }

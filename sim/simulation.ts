@@ -2,7 +2,9 @@ import type { Broker } from '../broker/core/broker.ts'
 import type { CoreConfig } from '../broker/core/config.ts'
 import { POLICIES, type PolicyName } from '../broker/core/routing.ts'
 import type { Client } from '../client/core/client.ts'
+import { ClientCounters } from '../client/core/counters.ts'
 import type { Collector } from '../report/collector.ts'
+import { WorkerCounters } from '../worker/core/counters.ts'
 import { leftovers } from './books.ts'
 import { Breach } from './breach.ts'
 import { addresses, BrokerNode } from './broker-node.ts'
@@ -40,13 +42,25 @@ export class Cluster {
   gone = false
   lives = 0
   readonly workload: Workload
+  readonly addresses: ReturnType<typeof addresses>
+  /** Of all clients and workers together: nobody asks for one's own, and they would be a good part of its memory. */
+  readonly clientCounters = new ClientCounters()
+  readonly workerCounters = new WorkerCounters()
+  /** What its workers and its clients know of brokers. */
+  readonly workersEndpoints: readonly string[]
+  readonly clientsEndpoints: readonly string[]
 
-  constructor(index: number, workload: Workload, workers: number, clients: number) {
+  constructor(index: number, workload: Workload, p: Parameters) {
     this.index = index
     this.name = `c${index}`
+    this.addresses = addresses(this.name)
     this.workload = workload
-    this.workers = new Array<WorkerNode | null>(workers).fill(null)
-    this.clients = new Array<ClientNode | null>(clients).fill(null)
+    this.workers = new Array<WorkerNode | null>(p.workers).fill(null)
+    this.clients = new Array<ClientNode | null>(p.clients).fill(null)
+    const { localfe, localbe } = this.addresses
+    this.workersEndpoints = [localbe]
+    const second = p.secondEndpoint ? [addresses(`c${(index + 1) % p.clusters}`).localfe] : []
+    this.clientsEndpoints = [localfe, ...second]
   }
 }
 
@@ -187,7 +201,7 @@ export class Simulation {
 
   addCluster(at: number): Cluster {
     const index = this.clusters.length
-    const cluster = new Cluster(index, new Workload(this.seed, index, this.p), this.p.workers, this.p.clients)
+    const cluster = new Cluster(index, new Workload(this.seed, index, this.p), this.p)
     this.clusters.push(cluster)
     this.options.series?.addCluster(cluster.name)
     this.ledger.workers.set(index, new Set())
@@ -213,7 +227,7 @@ export class Simulation {
   startBroker(cluster: Cluster, at: number): void {
     if (cluster.broker?.alive || cluster.gone) return
     const { p } = this
-    const { cloudfe, statebe } = addresses(cluster.name)
+    const { cloudfe, statebe } = cluster.addresses
     const config: CoreConfig = {
       name: cluster.name,
       cloudfeAdvertised: cloudfe,
@@ -292,7 +306,7 @@ export class Simulation {
       {
         name: `${cluster.name}.w${index}`,
         epoch: this.#epoch(),
-        endpoints: [addresses(cluster.name).localbe],
+        endpoints: cluster.workersEndpoints,
         slots: p.slots,
         services,
         heartbeatIntervalMs: p.workerHeartbeatMs,
@@ -302,8 +316,9 @@ export class Simulation {
         bodyMax: p.bodyMax,
         keptMax: 1 << 20,
       },
-      () => this.#lives.uniform(),
-      (when) => this.diedOfTask(cluster, index, node, when),
+      this.#random,
+      cluster.workerCounters,
+      this.#diedOfTask,
     )
     this.options.onWorker?.(node.core)
     cluster.workers[index] = node
@@ -311,7 +326,13 @@ export class Simulation {
     node.begin(at)
   }
 
-  diedOfTask(cluster: Cluster, index: number, worker: WorkerNode, at: number): void {
+  readonly #random32 = () => this.#epochs.next32()
+  readonly #random = () => this.#lives.uniform()
+
+  readonly #diedOfTask = (worker: WorkerNode, at: number): void => {
+    const cluster = this.clusters[worker.cluster]
+    if (cluster === undefined) return
+    const index = cluster.workers.indexOf(worker)
     this.ledger.troubleBegins(cluster.index)
     this.ledger.workers.get(cluster.index)?.delete(worker)
     this.later(at + this.#lives.between(100, 500), worker.mark, (now) => {
@@ -324,8 +345,6 @@ export class Simulation {
     if (cluster.clients[index]?.alive || cluster.gone) return
     const { p } = this
     const life = cluster.clients[index] === null ? 0 : ++this.#nodes
-    const endpoints = [addresses(cluster.name).localfe]
-    if (p.secondEndpoint) endpoints.push(addresses(`c${(cluster.index + 1) % p.clusters}`).localfe)
     const node = new ClientNode(
       this.queue,
       this.network,
@@ -336,12 +355,13 @@ export class Simulation {
       {
         name: `${cluster.name}.u${index}${life === 0 ? '' : `.${life}`}`,
         epoch: this.#epoch(),
-        endpoints,
+        endpoints: cluster.clientsEndpoints,
         heartbeatIntervalMs: 1000,
         outstandingMax: 100_000,
         bodyMax: p.bodyMax,
       },
-      () => this.#epochs.next32(),
+      this.#random32,
+      cluster.clientCounters,
     )
     this.options.onClient?.(node.core, node)
     cluster.clients[index] = node
@@ -387,7 +407,7 @@ export class Simulation {
 
   /** @returns false when nothing happens any more */
   step(until: number): boolean {
-    if (this.queue.nextTime > until) {
+    if (this.queue.nextTime() > until) {
       this.at = until
       return false
     }

@@ -3,6 +3,7 @@ import type { Link, LinkSocket } from '../broker/core/link.ts'
 import type { Outcome } from '../client/core/outcome.ts'
 import type { ClientEvent } from '../client/core/port.ts'
 import type { Message, Partial, Request, State } from '../protocol/record.ts'
+import type { WorkerEvent } from '../worker/core/event.ts'
 import type { BrokerNode } from './broker-node.ts'
 import type { ClientNode, SimCall } from './client-node.ts'
 import type { Work } from './errand.ts'
@@ -33,5 +34,6 @@ export interface Watch {
     how: 'answered' | 'cancelled' | 'died',
     at: number,
   ): void
+  workerSays(worker: WorkerNode, event: WorkerEvent, at: number): void
   note(who: string, what: string, at: number): void
 }

@@ -1,6 +1,7 @@
 import { Flag, Kind, type Message, type Record, type Request } from '../protocol/record.ts'
 import { Assignment, type Failure } from '../worker/core/assignment.ts'
 import type { WorkerCoreConfig } from '../worker/core/config.ts'
+import type { WorkerCounters } from '../worker/core/counters.ts'
 import type { WorkerEvent } from '../worker/core/event.ts'
 import type { WorkerPort } from '../worker/core/port.ts'
 import { Worker } from '../worker/core/worker.ts'
@@ -24,6 +25,8 @@ export class Run extends Assignment implements Happening {
   stepAt = 0
   /** It has a piece ready and no credit. */
   waits = false
+  previous: Run | null = null
+  next: Run | null = null
 
   constructor(worker: WorkerNode, request: Request, now: number) {
     super(request, now)
@@ -54,10 +57,13 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   repeats = false
   readonly #network: Network
   readonly #watch: Watch
-  readonly #diedOfTask: (at: number) => void
-  readonly #runs = new Set<Run>()
+  readonly #diedOfTask: (worker: WorkerNode, at: number) => void
+  /** Handlers at work, in the order of their start; each knows its neighbours. */
+  #firstRun: Run | null = null
+  #lastRun: Run | null = null
+  #running = 0
   #pipe: Pipe | null = null
-  #records: Record[] = []
+  #records: Record[] | null = null
   /** The receiver's epoch in the header of what is gathered. */
   #to = 0
   #opened = 0
@@ -72,7 +78,8 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     clock: Clock,
     config: WorkerCoreConfig,
     random: () => number,
-    diedOfTask: (at: number) => void,
+    counters: WorkerCounters,
+    diedOfTask: (worker: WorkerNode, at: number) => void,
   ) {
     super(queue, number, config.name, cluster, clock)
     this.#network = network
@@ -81,7 +88,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     this.epoch = config.epoch
     this.slots = config.slots
     this.services = config.services
-    this.core = new Worker(config, this, random)
+    this.core = new Worker(config, this, random, counters)
   }
 
   begin(at: number): void {
@@ -92,7 +99,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
 
   /** Handlers at work. */
   get running(): number {
-    return this.#runs.size
+    return this.#running
   }
 
   /** Tasks that its core has on its books. */
@@ -102,8 +109,8 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
 
   kill(at: number): void {
     this.#at = at
-    for (const run of [...this.#runs]) this.#end(run, 'died')
-    this.#network.kill(this, [], at)
+    for (let run = this.#firstRun; run !== null; run = this.#firstRun) this.#end(run, 'died')
+    this.#network.kill(this, at)
   }
 
   // ---------------------------------------------------------------- handlers
@@ -125,7 +132,11 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
 
   start(request: Request, now: number): Run {
     const run = new Run(this, request, now)
-    this.#runs.add(run)
+    run.previous = this.#lastRun
+    if (this.#lastRun === null) this.#firstRun = run
+    else this.#lastRun.next = run
+    this.#lastRun = run
+    this.#running++
     this.#watch.started(this, request.id, run.work, this.#at)
     this.#schedule(run, run.work === null ? 1 : run.work.serviceMs / (run.work.pieces + 1))
     return run
@@ -159,7 +170,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     if (work !== null && work.behaviour === Behaviour.Kills) {
       this.#watch.note(this.name, `dies of task ${work.number}`, at)
       this.kill(at)
-      this.#diedOfTask(at)
+      this.#diedOfTask(this, at)
       return
     }
     if (run.stopped !== undefined || work === null) {
@@ -185,7 +196,12 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   }
 
   #end(run: Run, how: 'answered' | 'cancelled' | 'died'): void {
-    this.#runs.delete(run)
+    const { previous, next } = run
+    if (previous === null) this.#firstRun = next
+    else previous.next = next
+    if (next === null) this.#lastRun = previous
+    else next.previous = previous
+    this.#running--
     run.over = true
     this.#watch.ended(this, run.request.id, run.work, how, this.#at)
   }
@@ -202,9 +218,6 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     this.#endTurn(at)
   }
 
-  override arrived(): void {}
-  override joined(): void {}
-  override lost(): void {}
   /** A DEALER is not told: it connects again by itself. */
   override hungUp(): void {}
 
@@ -222,19 +235,20 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
 
   close(farewell: boolean): void {
     if (farewell) this.#flush()
-    this.#records = []
+    this.#records = null
     if (this.#pipe !== null) this.#network.close(this.#pipe, this.#at)
     this.#pipe = null
   }
 
   send(record: Record, to: number): void {
-    if (this.#records.length > 0 && this.#to !== to) this.#flush()
+    if (this.#records !== null && this.#to !== to) this.#flush()
     this.#to = to
-    this.#records.push(record)
+    if (this.#records === null) this.#records = [record]
+    else this.#records.push(record)
   }
 
   event(event: WorkerEvent): void {
-    this.#watch.note(this.name, JSON.stringify(event), this.#at)
+    this.#watch.workerSays(this, event, this.#at)
   }
 
   stopped(error: Failure | undefined): void {
@@ -247,9 +261,9 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   }
 
   #flush(): void {
-    if (this.#records.length === 0) return
     const records = this.#records
-    this.#records = []
+    if (records === null) return
+    this.#records = null
     if (this.#pipe === null) return
     if (this.repeats) {
       for (const record of [...records]) if (record.kind === Kind.Reply) records.push({ ...record })

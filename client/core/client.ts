@@ -44,7 +44,7 @@ export function brokersTime(leftMs: number): number {
  * Times are ms on a clock that never goes back. `timeout` is to be called once `nextTimeout()` has passed.
  */
 export class Client<C extends Call> implements Machine {
-  readonly counters = new ClientCounters()
+  readonly counters: ClientCounters
   readonly #config: ClientCoreConfig
   readonly #port: ClientPort<C>
   /** @returns an integer from 0 to 2^32 - 1 */
@@ -64,12 +64,19 @@ export class Client<C extends Call> implements Machine {
   #heartbeatAt = 0
   #heartbeatIntervalMs: number
 
-  constructor(config: ClientCoreConfig, port: ClientPort<C>, random32: () => number) {
+  /** @param counters its own, unless several are to be counted together */
+  constructor(
+    config: ClientCoreConfig,
+    port: ClientPort<C>,
+    random32: () => number,
+    counters = new ClientCounters(),
+  ) {
     if (config.endpoints.length === 0) throw new RangeError('a client needs at least one endpoint')
     if (config.outstandingMax > OUTSTANDING_LIMIT) throw new RangeError('outstandingMax is at most 2^21')
     this.#config = config
     this.#port = port
     this.#random32 = random32
+    this.counters = counters
     this.#endpoints = config.endpoints.map((address) => new Endpoint(address))
     this.#heartbeatIntervalMs = config.heartbeatIntervalMs
   }

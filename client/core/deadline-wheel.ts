@@ -21,13 +21,14 @@ const SLOT_MS = 8
 const FEW_MAX = 16
 /** The `wheelSlot` of an item in that list. */
 const IN_LIST = SLOTS
+const NOTHING = new Float64Array(0)
 
 export class DeadlineWheel<T extends Timed> {
   /** What waits while there are few; the slots are made when there are more for the first time. */
   readonly #few: T[] = []
   #slots: T[][] = []
   /** For each slot a time before which nothing in it is due. */
-  #earliestIn = new Float64Array(0)
+  #earliestIn = NOTHING
   /** The slots are in use; until nothing waits. */
   #wheels = false
   /** Number, from the beginning of time, of the slot that is swept next. */

@@ -36,7 +36,7 @@ const LEAVING: Failure = {
  * Times are ms on a clock that never goes back.
  */
 export class Worker<A extends Assignment> implements Machine {
-  readonly counters = new WorkerCounters()
+  readonly counters: WorkerCounters
   readonly #config: WorkerCoreConfig
   readonly #port: WorkerPort<A>
   /** @returns a number from 0 up to 1 */
@@ -75,11 +75,18 @@ export class Worker<A extends Assignment> implements Machine {
   /** When what still runs is handed back; undefined until the worker drains. */
   #leaveAt: number | undefined = undefined
 
-  constructor(config: WorkerCoreConfig, port: WorkerPort<A>, random: () => number) {
+  /** @param counters its own, unless several are to be counted together */
+  constructor(
+    config: WorkerCoreConfig,
+    port: WorkerPort<A>,
+    random: () => number,
+    counters = new WorkerCounters(),
+  ) {
     if (config.endpoints.length === 0) throw new RangeError('a worker needs at least one endpoint')
     this.#config = config
     this.#port = port
     this.#random = random
+    this.counters = counters
     this.#backOffMs = config.reconnectMinMs
   }
 
