@@ -12,7 +12,7 @@ import { differences, FAULTS, type Parameters, parameters, parseScenario } from 
 import { shrink } from '../sim/shrink.ts'
 import type { Summary } from '../sim/simulation.ts'
 import { compareCommand } from './compare.ts'
-import { liveCommand } from './sim-live.ts'
+import { liveCommand } from './live.ts'
 
 /** The exit status of a run that broke a promise, and of a command that could not be understood. */
 const EXIT_BREACH = 1

@@ -5,18 +5,20 @@ import type { Cluster, Host } from './cluster.ts'
 
 const PAINTS = [pc.cyan, pc.yellow, pc.magenta, pc.green, pc.blue]
 const NAME = 5
-const BAR = 24
+const BAR = 20
+/** More processes than this are counted. */
+const SIGNS_MAX = 4
 
 /** The board as lines that fit in a terminal of that size. */
 export function picture(board: Board, now: number, columns: number, rows: number): string {
   const width = Math.min(columns, COLUMNS_MAX) - 1
   // Lines that are always there, and what each cluster takes: beyond that, only the first clusters are shown.
-  const shown = board.clusters.slice(0, Math.max(1, Math.floor((rows - 12) / 2)))
+  const shown = board.clusters.slice(0, Math.max(1, Math.floor((rows - 13) / 2)))
   const lines = [
     ...header(board, now, width),
     '',
     ...shown.map((cluster) => clusterLine(cluster)),
-    linksLine(board),
+    linksLine(board, width),
     '',
     pc.dim('  tasks answered a second, by where they ran'),
     ...shown.map((cluster) => ranLine(board, cluster, width)),
@@ -45,7 +47,7 @@ function paintOf({ index }: Cluster): Paint {
 function clusterLine(cluster: Cluster): string {
   const { broker, workerHosts, clientHosts, status, name } = cluster
   const paint = paintOf(cluster)
-  const processes = `broker ${signOf(broker)} workers ${workerHosts.map(signOf).join('')} clients ${clientHosts.map(signOf).join('')}`
+  const processes = `broker ${signOf(broker)} workers ${signsOf(workerHosts)} clients ${signsOf(clientHosts)}`
   const head = `  ${paint(name.padEnd(NAME))}`
   if (broker.condition !== 'up' || status === null) {
     const word = broker.condition === 'up' ? 'starting' : broker.condition === 'down' ? 'killed' : 'frozen'
@@ -57,16 +59,22 @@ function clusterLine(cluster: Cluster): string {
   const own = Math.min(BAR - lent, blocks(busy - borrowed))
   const bar = paint('█'.repeat(own)) + pc.white('▒'.repeat(lent)) + pc.dim('░'.repeat(BAR - own - lent))
   const words = queued > 0 ? `${queued} queued` : `${busy} of ${slots} busy`
-  return `${head}${bar}  ${words.padEnd(13)} ${processes}${borrowed > 0 ? pc.dim(`  ${borrowed} borrowed`) : ''}`
+  return `${head}${bar}  ${words.padEnd(13)} ${processes}`
+}
+
+function signsOf(hosts: readonly Host[]): string {
+  if (hosts.length <= SIGNS_MAX) return hosts.map(signOf).join('')
+  return `${hosts.filter(({ condition }) => condition === 'up').length} of ${hosts.length}`
 }
 
 function signOf({ condition }: Host): string {
   return condition === 'up' ? pc.green('●') : condition === 'down' ? pc.red('✖') : pc.blue('❄')
 }
 
-function linksLine({ links }: Board): string {
+function linksLine({ links }: Board, width: number): string {
   const words = [...links].map(([link, what]) => `${link} ${what}`)
-  return words.length === 0 ? pc.dim('  links well') : pc.red(`  links: ${words.join(' · ')}`)
+  if (words.length === 0) return pc.dim('  links well')
+  return pc.red(`  links: ${words.join(' · ')}`.slice(0, width))
 }
 
 function ranLine(board: Board, cluster: Cluster, width: number): string {
@@ -83,11 +91,10 @@ function countsLine({ judge }: Board): string {
   const breaches = judge.brokenCount()
   const parts = [
     `${judge.sent} sent`,
-    `${judge.settled} settled`,
     `${judge.open} open`,
     `${judge.startedAgain} run again`,
     `${judge.outcomes.get('UNKNOWN') ?? 0} unknown`,
-    `${judge.abandoned} whose client died`,
+    `${judge.abandoned} abandoned`,
     breaches === 0 ? pc.green('0 breaches') : pc.red(pc.bold(`${breaches} breaches`)),
   ]
   return `  ${parts.join(pc.dim(' · '))}`

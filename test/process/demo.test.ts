@@ -1,65 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { compile, until } from './cluster-rig.ts'
+import { MarkedCommand } from './marked-command.ts'
 
-const main = join(import.meta.dirname, '../../dist/cli/main.js')
-/** Inherited by everything that a demonstration starts, however far it moves away: process groups of its own do not help. */
-const MARK = 'MARK_OF_TEST'
 const PROCESSES = 1 + 3 * 3 + 3
 
-class Demonstration {
-  readonly mark = randomUUID()
-  readonly process: ChildProcess
-  readonly ended: Promise<number | NodeJS.Signals | null>
-  said = ''
+const shown: MarkedCommand[] = []
 
-  constructor(...args: string[]) {
-    this.process = spawn(process.execPath, [main, 'demo', ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, [MARK]: this.mark, NO_COLOR: '1' },
-    })
-    const hear = (chunk: Buffer) => {
-      this.said += chunk.toString()
-    }
-    this.process.stdout?.on('data', hear)
-    this.process.stderr?.on('data', hear)
-    this.ended = new Promise((resolve) =>
-      this.process.once('close', (code, signal) => resolve(code ?? signal)),
-    )
-  }
-
-  /** Process ids of all that carry its mark. */
-  get processes(): number[] {
-    return readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name))
-      .filter((pid) => {
-        try {
-          return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`${MARK}=${this.mark}`)
-        } catch {
-          return false
-        }
-      })
-      .map(Number)
-  }
-
-  kill(): void {
-    for (const pid of this.processes) {
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch {
-        // It was faster.
-      }
-    }
-  }
-}
-
-const shown: Demonstration[] = []
-
-function demonstration(...args: string[]): Demonstration {
-  const made = new Demonstration(...args)
+function demonstration(...args: string[]): MarkedCommand {
+  const made = new MarkedCommand('demo', ...args)
   shown.push(made)
   return made
 }

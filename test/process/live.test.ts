@@ -1,0 +1,98 @@
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { compile, until } from './cluster-rig.ts'
+import { MarkedCommand } from './marked-command.ts'
+
+/** Small, and wrong all the time. */
+const SHORT = [
+  '--clusters',
+  '2',
+  '--workers',
+  '4',
+  '--clients',
+  '6',
+  '--worker-hosts',
+  '2',
+  '--client-hosts',
+  '1',
+]
+const FREEZER = 1
+const PROCESSES = 1 + FREEZER + 2 * (1 + 2 + 1)
+
+const made: MarkedCommand[] = []
+
+function live(...args: string[]): MarkedCommand {
+  const command = new MarkedCommand('sim', 'live', ...args)
+  made.push(command)
+  return command
+}
+
+beforeAll(compile, 120_000)
+
+afterEach(() => {
+  for (const command of made.splice(0)) command.kill()
+})
+
+test('a short live run keeps every promise, says so in figures that agree, and leaves no process behind', {
+  timeout: 90_000,
+}, async () => {
+  const times = ['--duration', '4s', '--kill-every', '1s', '--freeze-every', '2s', '--link-every', '1s']
+  const run = live(...SHORT, ...times, '--fault-for', '800ms', '--seed', '7', '--output', 'json')
+  const status = await run.ended
+  expect(status, run.said).toBe(0)
+  expect(run.processes).toEqual([])
+  const report = JSON.parse(run.printed)
+  expect(report).toMatchObject({ format: 1, seed: 7, time: 'real', clusters: ['c0', 'c1'], breach: null })
+  const looked = new Map<string, number>()
+  for (const { promise, checked, broken } of report.promises) {
+    looked.set(promise, checked)
+    expect(broken, promise).toBe(0)
+  }
+  const settled = looked.get('every request settles exactly once') ?? 0
+  expect(settled).toBeGreaterThan(40)
+  expect(looked.get('no slot holds two tasks')).toBeGreaterThan(40)
+  // Whoever was not lost was settled, and whoever was settled was not lost.
+  expect(looked.get('no task is lost while its client lives and any worker lives')).toBeLessThanOrEqual(
+    settled,
+  )
+  expect(report.series.latencyOverall.answered).toBe(looked.get('no answer of the wrong task'))
+  expect(report.faults.length).toBeGreaterThan(3)
+  for (const { fromMs, untilMs } of report.faults) expect(untilMs).toBeGreaterThanOrEqual(fromMs)
+})
+
+describe('no process is left behind', () => {
+  test.each([
+    ['SIGINT', 130],
+    // It cannot do anything about this one: those that it started notice by themselves, and the frozen are ended.
+    ['SIGKILL', 'SIGKILL'],
+  ] as const)(
+    'by a live run that gets %s while some are frozen',
+    { timeout: 60_000 },
+    async (signal, status) => {
+      const run = live(
+        ...SHORT,
+        '--duration',
+        '60s',
+        '--faults',
+        'freeze-cluster',
+        '--freeze-every',
+        '200ms',
+        '--fault-for',
+        '60s',
+      )
+      await until('both clusters are frozen', () => run.said.split('all of c').length > 2, 40_000)
+      expect(run.processes).toHaveLength(PROCESSES)
+      run.process.kill(signal)
+      expect(await run.ended).toBe(status)
+      await until('all processes have ended', () => run.processes.length === 0)
+    },
+  )
+})
+
+test('parameters that make no sense are refused with status 78 and what was expected', async () => {
+  const run = live('--kill-every', 'often', '--clusters', '1')
+  expect(await run.ended).toBe(78)
+  expect(run.said).toContain(
+    'killEvery = "often" (--kill-every): expected a time from 0ms to 1h, as in 500ms, 2s or 5m',
+  )
+  expect(run.said).toContain('clusters = 1 (--clusters): expected an integer from 2 to 20')
+})

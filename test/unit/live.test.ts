@@ -1,0 +1,529 @@
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { BrokerStatus } from '../../broker/status.ts'
+import { disagreements, leftovers } from '../../cli/live/agreement.ts'
+import { Board } from '../../cli/live/board.ts'
+import { Cluster } from '../../cli/live/cluster.ts'
+import { Judge, PROMISES } from '../../cli/live/judge.ts'
+import { type Entry, LedgerFile, LedgerReader } from '../../cli/live/ledger.ts'
+import { picture } from '../../cli/live/live-view.ts'
+import { LIVE_FAULTS, type LiveParameters, liveParameters, readDuration } from '../../cli/live/parameters.ts'
+import { drawPlan } from '../../cli/live/plan.ts'
+import { answerTo, clusterOf, hostName, hostOf, readWork, taskName, writeWork } from '../../cli/live/work.ts'
+import { COLUMNS_MIN, ROWS_MIN } from '../../cli/terminal-view.ts'
+import { ConfigurationError } from '../../settings/configuration-error.ts'
+import { parseSettings } from '../../settings/settings.ts'
+
+const TASK = 'c0h1.1/2.3'
+const CLIENT = 'c0h1.1/2'
+const AFTERMATH_MS = 100
+
+type Changes<W extends Entry['what']> = Partial<Omit<Extract<Entry, { what: W }>, 'what'>>
+
+function sent(changes: Changes<'sent'> = {}): Entry {
+  return { what: 'sent', at: 1000, task: TASK, once: false, expected: 'right', ...changes }
+}
+function started(changes: Changes<'started'> = {}): Entry {
+  return { what: 'started', at: 1010, task: TASK, worker: 'c0w0.1/0', slots: 1, once: false, ...changes }
+}
+function ended(changes: Changes<'ended'> = {}): Entry {
+  return { what: 'ended', at: 1020, task: TASK, worker: 'c0w0.1/0', ...changes }
+}
+function settled(changes: Changes<'settled'> = {}): Entry {
+  return {
+    what: 'settled',
+    at: 1030,
+    task: TASK,
+    client: CLIENT,
+    code: '',
+    ranIn: 'c0',
+    answer: 'right',
+    ...changes,
+  }
+}
+
+/** What a judge finds wrong with these entries, when nothing more comes. */
+function found(entries: readonly Entry[], meanwhile: (judge: Judge) => void = () => {}): string[] {
+  const judge = new Judge({ aftermathMs: AFTERMATH_MS, queueBound: 100 })
+  meanwhile(judge)
+  for (const entry of entries) judge.entry(entry)
+  judge.finish(5000)
+  expect(judge.brokenCount()).toBe(judge.breaches.length)
+  return judge.breaches.map(({ promise }) => promise)
+}
+
+describe('the judge', () => {
+  test('finds nothing wrong with a task that was sent, started, ended and answered', () => {
+    expect(found([sent(), started(), ended(), settled()])).toEqual([])
+    expect(found([sent({ once: true }), started({ once: true }), ended(), settled()])).toEqual([])
+  })
+
+  test('finds nothing wrong when a worker was read before the client', () => {
+    expect(found([started(), ended(), sent(), settled()])).toEqual([])
+  })
+
+  test('finds nothing wrong with a task that was started again after its worker had died', () => {
+    const again = started({ at: 1100, worker: 'c1w0.1/0' })
+    expect(found([sent(), started(), again, ended({ worker: 'c1w0.1/0' }), settled()])).toEqual([])
+  })
+
+  test('sees a task that was settled twice', () => {
+    expect(found([sent(), started(), ended(), settled(), settled({ at: 1040 })])).toEqual([
+      'every request settles exactly once',
+    ])
+  })
+
+  test('sees an answer at a client that did not ask', () => {
+    expect(found([sent(), started(), ended(), settled({ client: 'c0h1.1/21' })])).toEqual([
+      'no answer to the wrong client',
+    ])
+  })
+
+  test('sees the answer of another task', () => {
+    expect(found([sent(), started(), ended(), settled({ answer: 'left' })])).toEqual([
+      'no answer of the wrong task',
+    ])
+  })
+
+  test('sees an answer to a task that was never started', () => {
+    expect(found([sent(), settled()])).toEqual(['no answer out of thin air'])
+  })
+
+  test('sees a task that was started and never sent', () => {
+    expect(found([started(), ended()])).toEqual(['no answer out of thin air'])
+  })
+
+  test('sees a task that may not start twice and did', () => {
+    const twice = [started({ once: true }), ended(), started({ at: 1100, worker: 'c1w0.1/0', once: true })]
+    expect(found([sent({ once: true }), ...twice, settled()])).toEqual([
+      'a task that is not idempotent never starts twice',
+    ])
+    // However late, and whatever its client was told.
+    expect(
+      found([sent({ once: true }), started({ once: true }), settled(), started({ at: 4000, once: true })]),
+    ).toContain('a task that is not idempotent never starts twice')
+  })
+
+  test('sees a slot that holds two tasks', () => {
+    const other = 'c0h1.1/2.4'
+    const both = [sent(), sent({ task: other }), started(), started({ task: other, at: 1015 })]
+    const ends = [ended(), ended({ task: other }), settled(), settled({ task: other })]
+    expect(found([...both, ...ends])).toEqual(['no slot holds two tasks'])
+    // Two slots may hold two.
+    const roomy = both.map((entry) => (entry.what === 'started' ? { ...entry, slots: 2 } : entry))
+    expect(found([...roomy, ...ends])).toEqual([])
+  })
+
+  test('sees a task that a borrower has sent on', () => {
+    const run = [
+      sent(),
+      started({ worker: 'c1w0.1/0' }),
+      ended({ worker: 'c1w0.1/0' }),
+      settled({ ranIn: 'c1' }),
+    ]
+    expect(found(run, (judge) => judge.relayed(TASK, 0, 1, 1005))).toEqual([])
+    expect(found(run, (judge) => judge.relayed(TASK, 1, 2, 1006))).toEqual([
+      'no task is sent on by a borrower',
+    ])
+  })
+
+  test('sees a task that was lost while its client lived', () => {
+    expect(found([sent(), started(), ended()])).toEqual([
+      'no task is lost while its client lives and any worker lives',
+    ])
+  })
+
+  test('excuses what a dead client has left open, and nothing else', () => {
+    const mine = sent()
+    const other = sent({ task: 'c0h0.1/2.3' })
+    // The next life of the same process.
+    const later = sent({ task: 'c0h1.2/2.3' })
+    const gone = (judge: Judge) => judge.killed(hostOf(TASK), 1050)
+    expect(found([mine], gone)).toEqual([])
+    expect(found([other], gone)).toHaveLength(1)
+    expect(found([later], gone)).toHaveLength(1)
+  })
+
+  test('takes EXPIRED, TIMEOUT or POISON for a loss', () => {
+    for (const code of ['EXPIRED', 'TIMEOUT', 'POISON', 'BUSY', 'UNAVAILABLE', 'TASK_FAILED', 'NO_SERVICE']) {
+      expect(found([sent(), settled({ code, answer: '' })])).toEqual(['an error only when it is true'])
+    }
+  })
+
+  describe('takes UNKNOWN', () => {
+    const run = (once: boolean) => [
+      sent({ once }),
+      started({ once, worker: 'c1w0.1/0' }),
+      settled({ code: 'UNKNOWN', answer: '' }),
+    ]
+    const wrong = ['an error only when it is true']
+    const trouble =
+      (clusters: number[], from: number, until: number, link = false) =>
+      (judge: Judge) => {
+        judge.troubleBegins({ clusters, link, from }).until = until
+      }
+
+    test('for wrong when nothing has failed, or when the task may run twice', () => {
+      expect(found(run(true))).toEqual(wrong)
+      expect(found(run(false), trouble([0], 1000, 1010))).toEqual(wrong)
+    })
+
+    test('for right when something failed where it came from or where it was sent, and only while it was under way', () => {
+      expect(found(run(true), trouble([0], 1000, 1010))).toEqual([])
+      expect(found(run(true), trouble([1], 1000, 1010))).toEqual([])
+      expect(found(run(true), trouble([2], 1000, 1010))).toEqual(wrong)
+      expect(found(run(true), trouble([1], 1031, 1040))).toEqual(wrong)
+      expect(found(run(true), trouble([1], 800, 999 - AFTERMATH_MS))).toEqual(wrong)
+      expect(found(run(true), trouble([1], 800, 1001 - AFTERMATH_MS))).toEqual([])
+    })
+
+    test('for right when the link failed that it went over, and no other', () => {
+      expect(found(run(true), trouble([0, 1], 1000, 1010, true))).toEqual([])
+      expect(found(run(true), trouble([1, 2], 1000, 1010, true))).toEqual(wrong)
+      expect(found(run(true), trouble([0, 2], 1000, 1010, true))).toEqual(wrong)
+    })
+  })
+
+  test('sees a queue over its bound, a process that ended by itself, and what is not so at the end', () => {
+    const cases: [string, (judge: Judge) => void][] = [
+      [
+        'every queue stays within its bound',
+        (judge) => judge.heard(status(0, { queued: 99, deferred: 2 }), 1),
+      ],
+      ['no process ends by itself', (judge) => judge.endedByItself('a broker', 'SIGSEGV', 1)],
+      [
+        'after faults end, all work drains and everybody agrees who is there',
+        (judge) => judge.drained(['something'], 1),
+      ],
+      ['all tables are empty when all work is done', (judge) => judge.tablesEmpty(['something'], 1)],
+      ['when nothing is wrong, a task is done', (judge) => judge.lastTasksDone(['something'], 1)],
+    ]
+    for (const [promise, breach] of cases) expect(found([], breach)).toEqual([promise])
+    const well = (judge: Judge) => {
+      judge.heard(status(0, { queued: 98, deferred: 2 }), 1)
+      judge.processStarted()
+      judge.drained([], 1)
+      judge.tablesEmpty([], 1)
+      judge.lastTasksDone([], 1)
+    }
+    expect(found([], well)).toEqual([])
+  })
+
+  test('tells whoever draws figures of answers, errors, and of tasks that were started again', () => {
+    const told: unknown[] = []
+    const judge = new Judge(
+      { aftermathMs: AFTERMATH_MS, queueBound: 100 },
+      {
+        answered: (...what) => told.push(['answered', ...what]),
+        failed: (at) => told.push(['failed', at]),
+        retaken: (...what) => told.push(['retaken', ...what]),
+      },
+    )
+    judge.entry(sent())
+    judge.entry(started())
+    judge.killed('c0w0.1', 1015)
+    judge.entry(started({ at: 1025, worker: 'c1w0.1/0' }))
+    judge.entry(settled({ ranIn: 'c1' }))
+    judge.entry(sent({ task: 'c0h1.1/2.4', once: true }))
+    judge.entry(settled({ task: 'c0h1.1/2.4', at: 1050, code: 'UNKNOWN' }))
+    expect(told).toEqual([
+      ['retaken', 1025, 10],
+      ['answered', 1030, 30, 0, 1],
+      ['failed', 1050],
+    ])
+    expect(judge).toMatchObject({ sent: 2, settled: 2, open: 0, starts: 2, startedAgain: 1 })
+  })
+
+  test('counts how often it has looked at each promise', () => {
+    const judge = new Judge({ aftermathMs: AFTERMATH_MS, queueBound: 100 })
+    expect([...judge.checked.keys()]).toEqual([...PROMISES])
+    for (const entry of [sent(), started(), ended(), settled()]) judge.entry(entry)
+    judge.finish(5000)
+    expect(judge.checked.get('every request settles exactly once')).toBe(1)
+    expect(judge.checked.get('no answer out of thin air')).toBe(1)
+    expect(judge.checked.get('a task that is not idempotent never starts twice')).toBe(0)
+  })
+})
+
+describe('the ledger', () => {
+  let folder: string
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'spillway-ledger-'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true }))
+
+  const entries: Entry[] = [
+    sent({ once: true }),
+    started(),
+    ended(),
+    settled(),
+    settled({ code: 'UNKNOWN', ranIn: '', answer: '' }),
+  ]
+
+  test('is read as it was written, by several processes, each entry once, as soon as its line is whole', () => {
+    const reader = new LedgerReader(folder)
+    const read: Entry[] = []
+    const look = () => reader.read((entry) => read.push(entry))
+    const [one, other] = [new LedgerFile(folder, 'c0h1.1'), new LedgerFile(folder, 'c0w0.1')]
+    look()
+    for (const entry of entries) one.write(entry)
+    look()
+    expect(read).toEqual(entries)
+    other.write(started({ at: 2000.125 }))
+    appendFileSync(join(folder, 'c0h1.1.ledger'), 'ended 30')
+    look()
+    expect(read.splice(entries.length)).toEqual([started({ at: 2000.125 })])
+    appendFileSync(join(folder, 'c0h1.1.ledger'), '00.5 x y\n')
+    look()
+    expect(read.splice(entries.length)).toEqual([{ what: 'ended', at: 3000.5, task: 'x', worker: 'y' }])
+    reader.close()
+  })
+
+  test('of a dead process is read to its end, and what it did not finish to write is left out', () => {
+    const reader = new LedgerReader(folder)
+    const read: Entry[] = []
+    new LedgerFile(folder, 'c0h1.1').write(sent())
+    reader.read((entry) => read.push(entry))
+    reader.writerIsGone('c0h1.1')
+    appendFileSync(join(folder, 'c0h1.1.ledger'), 'ended 3000.5 x y\nsent 40')
+    reader.read((entry) => read.push(entry))
+    reader.read((entry) => read.push(entry))
+    expect(read.map(({ what }) => what)).toEqual(['sent', 'ended'])
+    reader.close()
+  })
+
+  test('tells all that was written about a task in the order of time', () => {
+    const [one, other] = [new LedgerFile(folder, 'c0h1.1'), new LedgerFile(folder, 'c0w0.1')]
+    one.write(sent())
+    one.write(sent({ task: `${TASK}4` }))
+    one.write(settled())
+    other.write(started())
+    const reader = new LedgerReader(folder)
+    expect(reader.linesAbout(TASK).map((line) => line.split(' ')[0])).toEqual(['sent', 'started', 'settled'])
+    reader.close()
+  })
+})
+
+describe('a task of a live run', () => {
+  test('says in its body what its worker has to know', () => {
+    const work = { task: TASK, serviceMs: 12.345, once: true }
+    const body = writeWork(work, Buffer.from('\n any octets'))
+    expect(readWork(body)).toEqual(work)
+    expect(readWork(Buffer.from('anything else\n'))).toBeNull()
+    expect(readWork(Buffer.alloc(0))).toBeNull()
+  })
+
+  test('has an answer that no other task and no other body has', () => {
+    const [one, other] = [Buffer.from('one'), Buffer.from('other')]
+    expect(new Set([answerTo('a', one), answerTo('a', other), answerTo('b', one)]).size).toBe(3)
+  })
+
+  test('has a name that tells its process and its cluster', () => {
+    const host = hostName(12, 'client', 3, 4)
+    expect(hostOf(taskName(host, 5, 6))).toBe(host)
+    expect(clusterOf(taskName(host, 5, 6))).toBe(12)
+    expect(clusterOf(hostName(7, 'worker', 0, 1))).toBe(7)
+    expect(clusterOf('nonsense')).toBe(-1)
+  })
+})
+
+function status(index: number, changes: Partial<BrokerStatus> = {}): BrokerStatus {
+  const peers = [0, 1, 2]
+    .filter((other) => other !== index)
+    .map((other) => ({
+      name: `c${other}`,
+      address: '',
+      phase: 'up',
+      configured: true,
+      draining: false,
+      epoch: 100 + other,
+      stateAgeMs: 1,
+      roundTripMs: 1,
+      services: [],
+      slots: { free: 8, total: 8 },
+      queueDepth: 0,
+      inFlight: 0,
+      lent: 0,
+      borrowed: 0,
+      lentTotal: 0,
+      borrowedTotal: 0,
+    }))
+  return {
+    name: `c${index}`,
+    version: '',
+    epoch: 100 + index,
+    uptimeMs: 1,
+    ready: true,
+    draining: false,
+    endpoints: { localfe: '', localbe: '', cloudfe: '', statebe: '' },
+    slots: 8,
+    busy: 0,
+    free: 8,
+    queued: 0,
+    deferred: 0,
+    inFlight: { local: 0, peer: 0, guest: 0 },
+    lent: 0,
+    borrowed: 0,
+    clients: 0,
+    peersUp: 2,
+    workers: { total: 8, byDialect: { native: 8, req: 0, ppp: 0 }, list: [] },
+    peers,
+    services: [],
+    ledger: { underWay: 0, answered: 0 },
+    counters: {
+      received: { client: 0, stock: 0, peer: 0 },
+      completed: { local: 0, byPeers: 0, forPeers: 0 },
+      settled: {},
+      redispatched: {},
+      rejects: { sent: 0, received: 0 },
+      expired: { queued: 0, running: 0 },
+      busy: 0,
+      cancelled: 0,
+      attached: 0,
+      answeredAgain: 0,
+      lateReplies: 0,
+      dropped: {},
+    },
+    ...changes,
+  }
+}
+
+describe('brokers', () => {
+  const three = () => [status(0), status(1), status(2)]
+  const peersOf0 = (change: (peer: BrokerStatus['peers'][number]) => object) =>
+    status(0, { peers: status(0).peers.map((peer) => ({ ...peer, ...change(peer) })) })
+
+  test('agree when each knows each other as it is', () => {
+    expect(disagreements(three(), 8)).toEqual([])
+  })
+
+  test.each<[string, (BrokerStatus | null)[]]>([
+    ["c0's broker does not answer", [null, status(1), status(2)]],
+    ['c0 is not ready', [status(0, { ready: false }), status(1), status(2)]],
+    ['c0 knows of 7 slots of its own, 8 are there', [status(0, { slots: 7 }), status(1), status(2)]],
+    ['c0 does not know c1', [status(0, { peers: status(0).peers.slice(1) }), status(1), status(2)]],
+    [
+      'for c0, c1 is lost',
+      [peersOf0(({ name }) => (name === 'c1' ? { phase: 'lost' } : {})), status(1), status(2)],
+    ],
+    [
+      'c0 knows a former life of c1',
+      [peersOf0(({ name }) => (name === 'c1' ? { epoch: 7 } : {})), status(1), status(2)],
+    ],
+    [
+      'c0 believes that c1 has 4 slots, not 8',
+      [peersOf0(({ name }) => (name === 'c1' ? { slots: { free: 4, total: 4 } } : {})), status(1), status(2)],
+    ],
+  ])('disagree when %s', (words, statuses) => {
+    expect(disagreements(statuses, 8)).toContain(words)
+  })
+
+  test('hold nothing when all work is done, and otherwise say what', () => {
+    expect(leftovers(three())).toEqual([])
+    expect(
+      leftovers([status(0, { clients: 2 }), status(1, { ledger: { underWay: 1, answered: 9 } }), null]),
+    ).toEqual(['c0 has 2 clients with tasks', 'c1 has 1 tasks under way', "c2's broker does not answer"])
+    const each: Partial<BrokerStatus>[] = [
+      { queued: 1 },
+      { deferred: 1 },
+      { busy: 1 },
+      { inFlight: { local: 1, peer: 0, guest: 0 } },
+      { inFlight: { local: 0, peer: 1, guest: 0 } },
+      { inFlight: { local: 0, peer: 0, guest: 1 } },
+    ]
+    for (const changes of each) expect(leftovers([status(0, changes)])).toHaveLength(1)
+  })
+})
+
+describe('the parameters', () => {
+  const parse = (given: Record<string, unknown>): LiveParameters => parseSettings(liveParameters, given)
+
+  test('read times with their units', () => {
+    expect(['500ms', '2s', '5m', '1h', '1.5s', '0'].map(readDuration)).toEqual([
+      500, 2000, 300_000, 3_600_000, 1500, 0,
+    ])
+    expect(['', '5', 's', '-1s', '1d', '2 s', 'never'].map(readDuration)).toEqual(Array(7).fill(null))
+    expect(parse({ killEvery: '750ms', duration: '5m' })).toMatchObject({ killEvery: 750, duration: 300_000 })
+  })
+
+  test('read faults by name, or all, or none', () => {
+    expect(parse({}).faults).toEqual(LIVE_FAULTS)
+    expect(parse({ faults: 'none' }).faults).toEqual([])
+    expect(parse({ faults: 'slow,cluster' }).faults).toEqual(['cluster', 'slow'])
+  })
+
+  test.each<[Record<string, unknown>, RegExp]>([
+    [
+      { killEvery: '2' },
+      /killEvery = "2": expected a time from 0ms to 1h, as in 500ms, 2s or 5m, or 0 for never/,
+    ],
+    [{ duration: '0' }, /duration = "0": expected a time from 1s to 24h/],
+    [{ faults: 'cluster,fire' }, /faults = "cluster,fire": expected all, none, or some of cluster,broker/],
+    [{ clusters: 1 }, /clusters = 1: expected an integer from 2 to 20/],
+    [{ workers: 2, workerHosts: 3 }, /workerHosts = 3: expected at most workers, which is 2/],
+    [{ taskMin: '2s', taskMax: '1s' }, /taskMin = "2s": expected at most taskMax/],
+  ])('refuse %o and say what was expected', (given, words) => {
+    expect(() => parse(given)).toThrow(ConfigurationError)
+    expect(() => parse(given)).toThrow(words)
+  })
+})
+
+describe('the plan', () => {
+  const parameters = (given: Record<string, unknown> = {}): LiveParameters =>
+    parseSettings(liveParameters, { duration: '10m', ...given })
+
+  test('is the same for the same seed, and another for another', () => {
+    expect(drawPlan(parameters({ seed: 7 }))).toEqual(drawPlan(parameters({ seed: 7 })))
+    expect(drawPlan(parameters({ seed: 8 }))).not.toEqual(drawPlan(parameters({ seed: 7 })))
+  })
+
+  test('has every kind of fault in the order of time, about as often as wanted', () => {
+    const plan = drawPlan(parameters({ killEvery: '2s', freezeEvery: '4s', linkEvery: '8s' }))
+    expect(new Set(plan.map(({ fault }) => fault))).toEqual(new Set(LIVE_FAULTS))
+    expect(plan.map(({ at }) => at)).toEqual(plan.map(({ at }) => at).sort((one, other) => one - other))
+    expect(plan.length).toBeGreaterThan(300 + 150 + 75 - 60)
+    expect(plan.length).toBeLessThan(300 + 150 + 75 + 60)
+    for (const { cluster, other, at } of plan) {
+      expect(other).not.toBe(cluster)
+      expect(at).toBeLessThan(600_000)
+    }
+  })
+
+  test('has no fault that is not wanted', () => {
+    const plan = drawPlan(parameters({ faults: 'broker,slow', linkEvery: '0' }))
+    expect(new Set(plan.map(({ fault }) => fault))).toEqual(new Set(['broker']))
+    expect(drawPlan(parameters({ faults: 'none' }))).toEqual([])
+  })
+})
+
+test('the picture of a live run fits in every terminal it is shown on', () => {
+  const p = parseSettings(liveParameters, { clusters: 6, workerHosts: 5, clientHosts: 4 })
+  const addresses = { localfe: '', localbe: '', cloudfe: '', statebe: '', http: '127.0.0.1:1' }
+  const board = new Board(0)
+  board.judge = new Judge({ aftermathMs: 1, queueBound: 1 })
+  board.clusters = Array.from(
+    { length: p.clusters },
+    (_, n) => new Cluster(n, addresses, [], p, '', () => {}),
+  )
+  for (const [index, cluster] of board.clusters.entries()) {
+    if (index % 2 === 0) cluster.broker.condition = 'up'
+    cluster.status = status(index, { slots: 1000, busy: 1000, borrowed: 1000, queued: 10_000 })
+  }
+  board.sentence = 'A sentence with many words in it. '.repeat(8).trim()
+  board.judge.sent = board.judge.settled = 10_000_000
+  for (let n = 0; n < 20; n++) board.links.set(`c${n}–c${n + 1}`, `cut from c${n} to c${n + 1}`)
+  for (let n = 0; n < 300; n++) {
+    board.tick()
+    board.happen(`something with a long name ${'again and '.repeat(n % 20)}again`, n * 1000, n % 2 === 0)
+  }
+  for (const columns of [COLUMNS_MIN, 99, 120, 200]) {
+    for (const rows of [ROWS_MIN, 24, 40]) {
+      const lines = stripVTControlCharacters(picture(board, 123_456, columns, rows)).split('\n')
+      expect(lines.length).toBeLessThan(rows)
+      for (const line of lines) expect(line.length, line).toBeLessThan(columns)
+    }
+  }
+})
