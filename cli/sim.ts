@@ -6,8 +6,12 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import pc from 'picocolors'
 import { stringify } from 'yaml'
 import { z } from 'zod'
+import { VERSION } from '../broker/io/version.ts'
+import { Collector } from '../report/collector.ts'
+import { prepareFolder, writeReport } from '../report/write.ts'
 import { drawParameters } from '../sim/draw.ts'
 import { type Result, retell, run } from '../sim/run.ts'
+import { runReport } from '../sim/run-report.ts'
 import { differences, FAULTS, type Parameters, parameters, parseScenario } from '../sim/scenario.ts'
 import { shrink } from '../sim/shrink.ts'
 import type { Summary } from '../sim/simulation.ts'
@@ -51,24 +55,28 @@ function runCommand(): Command {
     .description('run one seed; without further flags the founding case: 12 clusters, one killed every 10 s')
     .option('--seed <number>', 'what everything random is drawn from', seedOf)
     .option('--json', 'print the outcome as JSON')
+    .option('--report <folder>', 'write report.html and report.json into this folder')
     .addOption(new Option('--as-child').hideHelp())
     .addHelpText(
       'after',
       `
 Examples:
   spillway sim run --seed 7
+  spillway sim run --seed 7 --report reports/seed-7
   spillway sim run --seed 7 --clusters 3 --workers 20 --clients 50 --duration-ms 60000 --faults partition,freeze-broker
   spillway sim run --scenario two-partitions.yaml`,
     )
   return withParameters(command).action(
-    (flags: SimFlags & { seed?: number; json?: boolean; asChild?: boolean }) => {
+    (flags: SimFlags & { seed?: number; json?: boolean; report?: string; asChild?: boolean }) => {
       const { seed, parameters: p } = wanted(flags, flags.seed)
       if (!flags.asChild && p.clusters * (p.clients + p.workers) > ROOMY_NODES) {
         process.exitCode = inRoomyProcess(seed)
         return
       }
+      if (flags.report !== undefined) prepareReport(flags.report)
+      const series = flags.report === undefined ? null : new Collector({ durationMs: p.durationMs })
       const startedAt = performance.now()
-      const result = run(seed, p, { onProgress: progressLine() })
+      const result = run(seed, p, { onProgress: progressLine(), ...(series === null ? {} : { series }) })
       clearLine()
       const realMs = performance.now() - startedAt
       if (flags.json) {
@@ -76,6 +84,13 @@ Examples:
       } else if (result.summary !== null) {
         process.stdout.write(`${tell(seed, p, result.summary, realMs)}\n`)
       } else tellBreach(result, p, flags)
+      if (flags.report !== undefined && series !== null) {
+        const repeat = `spillway sim run --seed ${seed}${givenFlags(seed, p, flags)}`
+        const paths = writeReport(flags.report, runReport(result, p, series, repeat, VERSION))
+        // With --json, stdout holds nothing else.
+        const out = flags.json ? process.stderr : process.stdout
+        for (const path of paths) out.write(`Report: ${path}\n`)
+      }
       if (result.breach !== null) process.exitCode = EXIT_BREACH
     },
   )
@@ -318,6 +333,16 @@ function countOf(text: string): number {
   return count
 }
 
+/** Before a run of minutes rather than after it. Ends the process with 78 when there can be no report. */
+function prepareReport(folder: string): void {
+  try {
+    prepareFolder(folder)
+  } catch (error) {
+    process.stderr.write(`--report: ${explain(error)}; name a folder that can be made and written to\n`)
+    process.exit(EXIT_CONFIG)
+  }
+}
+
 // ---------------------------------------------------------------- what is printed
 
 function jsonOf(result: Result) {
@@ -350,16 +375,29 @@ function tellBreach(result: Result, p: Parameters, flags: SimFlags): void {
   if (breach === null) return
   for (const line of retell(seed, p, breach.task, LAST_LINES)) process.stdout.write(`${lineOf(line)}\n`)
   process.stdout.write(`${pc.red('BREACH')} seed ${seed}: ${breach.message}\n`)
+  const given = givenFlags(seed, p, flags)
+  const task = breach.task === null ? '' : ` --task ${breach.task}`
+  process.stdout.write(`Look closer: spillway sim replay ${seed}${given}${task}\n`)
+  process.stdout.write(`Make it smaller: spillway sim shrink ${seed}${given}\n`)
+}
+
+/** The flags that make these parameters, each with a space before it. */
+function givenFlags(seed: number, p: Parameters, flags: SimFlags): string {
   const given = flags.drawn ? ['--drawn'] : []
-  for (const [key, value] of Object.entries(flags.drawn ? {} : differences(p))) {
-    if (key !== 'script')
-      given.push(`--${kebab(key)} ${Array.isArray(value) ? value.join(',') || 'none' : value}`)
+  const base = flags.drawn ? drawParameters(seed) : undefined
+  for (const [key, value] of Object.entries(differences(p, base))) {
+    if (key === 'script') continue
+    const flag = `--${kebab(key)}`
+    if (typeof value === 'boolean') given.push(flag)
+    else given.push(`${flag} ${Array.isArray(value) ? value.join(',') || 'none' : value}`)
   }
-  if (flags.scenario !== undefined) given.push(`--scenario ${flags.scenario}`)
-  process.stdout.write(
-    `Look closer: spillway sim replay ${seed} ${given.join(' ')}${breach.task === null ? '' : ` --task ${breach.task}`}\n`,
-  )
-  process.stdout.write(`Make it smaller: spillway sim shrink ${seed} ${given.join(' ')}\n`)
+  if (flags.scenario !== undefined) given.push(`--scenario ${quoted(flags.scenario)}`)
+  return given.map((flag) => ` ${flag}`).join('')
+}
+
+/** As a shell takes it for one word. */
+function quoted(word: string): string {
+  return /^[\w./:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
 
 function lineOf(line: { at: number; who: string; what: string; task: number | null }): string {

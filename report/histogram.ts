@@ -5,6 +5,8 @@ import { type Drawing, line, px, rect, text } from './svg.ts'
 export interface Histogram {
   readonly title: string
   readonly x: Axis
+  /** Of the values, for single ones of them. */
+  readonly unit: string
   /** What is counted, in the plural. */
   readonly what: string
   /** Not negative. */
@@ -21,6 +23,7 @@ const RUG_MAX = 200
 export function histogram({
   title,
   x: xAxis,
+  unit,
   what,
   values,
   width = WIDE,
@@ -41,7 +44,7 @@ export function histogram({
     if (count === 0) continue
     const left = x.place(n * bins.width)
     const right = x.place((n + 1) * bins.width)
-    const tip = `${format(n * bins.width)} to ${format((n + 1) * bins.width)}: ${short(count)} ${what}`
+    const tip = `${format(n * bins.width)} to ${format((n + 1) * bins.width)} ${unit}: ${short(count)} ${what}`
     parts.push(
       rect('bar f0', left + 0.5, y.place(count), right - left - 1, area.bottom - y.place(count), tip),
     )
@@ -56,7 +59,7 @@ export function histogram({
     const [anchor, beside] =
       at > (area.left + area.right) / 2 ? (['end', at - 5] as const) : (['start', at + 5] as const)
     parts.push(line('mean', at, area.top - 12, at, area.bottom))
-    parts.push(text(Number(px(beside)), area.top - 4, `median ${format(median)}`, anchor))
+    parts.push(text(Number(px(beside)), area.top - 4, `median ${format(median)} ${unit}`, anchor))
   }
   return { title, width, height: area.height, body: parts.join('\n') }
 }

@@ -157,9 +157,11 @@ export function parseScenario(yaml: string): Scenario {
   return scenario.parse(parse(yaml) ?? {})
 }
 
-/** The parameters that differ from the defaults: what a person has to type to get them. */
-export function differences(given: Parameters): { [key: string]: unknown } {
-  const usual = parameters.parse({})
+/** The parameters that differ from the defaults, or from others: what a person has to type to get them. */
+export function differences(
+  given: Parameters,
+  usual: Parameters = parameters.parse({}),
+): { [key: string]: unknown } {
   return Object.fromEntries(
     Object.entries(given).filter(
       ([key, value]) =>

@@ -139,7 +139,7 @@ describe('plots', () => {
       linePlot({ title: 'none', x, y, curves: [] }),
       linePlot({ title: 'none', x, y: { ...y, scale: 'log' }, curves: [{ name: 'a', points: [] }] }),
       stackedArea({ title: 'none', x, y, step: 1, layers: [] }),
-      histogram({ title: 'none', x, what: 'kills', values: [] }),
+      histogram({ title: 'none', x, unit: 's', what: 'kills', values: [] }),
       heatMatrix({
         title: 'none',
         rows: [],
@@ -196,7 +196,9 @@ describe('plots', () => {
     expect(counts.at(-1)).toBe(1)
     expect(counts.reduce((a, b) => a + b)).toBe(5)
     expect(binsOf([0.1, 0.2, 0.3], 3).counts).toEqual([0, 1, 1, 1])
-    expectSound(histogram({ title: 'Back', x: { label: 'ms' }, what: 'kills', values: [3, 900, 14, 3000] }))
+    expectSound(
+      histogram({ title: 'Back', x: { label: 'ms' }, unit: 'ms', what: 'kills', values: [3, 900, 14, 3000] }),
+    )
   })
 
   test('the median is the middle, or between the two in the middle', () => {

@@ -1,0 +1,25 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Report } from './report.ts'
+import { runPage } from './run-page.ts'
+
+/** Makes sure, before a long run, that there will be a place for its report. @throws what the file system says */
+export function prepareFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true })
+}
+
+/** Writes `report.html` and `report.json`. @returns their paths */
+export function writeReport(folder: string, report: Report): string[] {
+  prepareFolder(folder)
+  const files = { 'report.html': runPage(report), 'report.json': `${JSON.stringify(report, rounded)}\n` }
+  return Object.entries(files).map(([name, content]) => {
+    const path = join(folder, name)
+    writeFileSync(path, content)
+    return path
+  })
+}
+
+/** Digits beyond a microsecond, or a thousandth of a slot, tell nobody anything. */
+function rounded(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isInteger(value) ? Math.round(value * 1000) / 1000 : value
+}
