@@ -59,6 +59,12 @@ const outside = [
       ])
     },
   },
+  {
+    tests: 'test/browser/**',
+    what: 'the pages of reports in a browser',
+    needs: 'Chromium and its driver: apt-get install chromium chromium-driver fonts-dejavu-core',
+    there: () => works('chromium', ['--version']) && works('chromedriver', ['--version']),
+  },
 ].filter(({ there }) => !there())
 const leftOut = outside
   .map(({ tests, what, needs }) => `Left out: ${tests}, ${what}. Needed: ${needs}`)
