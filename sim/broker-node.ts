@@ -82,13 +82,13 @@ export class BrokerNode extends Listener implements BrokerPort {
   addPeers(peers: readonly string[], at: number): void {
     this.#at = at
     this.core.setPeers(peers, this.clock.read(at))
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   drain(deadlineMs: number, at: number): void {
     this.#at = at
     this.core.drain(deadlineMs, this.clock.read(at))
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   kill(at: number): void {
@@ -105,7 +105,7 @@ export class BrokerNode extends Listener implements BrokerPort {
   protected override timeout(now: number, at: number): void {
     this.#at = at
     this.core.timeout(now)
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   override arrived(pipe: Pipe, message: Message, at: number): void {
@@ -116,7 +116,7 @@ export class BrokerNode extends Listener implements BrokerPort {
     if (pipe.socket === 'localfe') this.core.localfe(pipe.key, message, now)
     else if (pipe.socket === 'localbe') this.core.localbe(pipe.key, message, now)
     else this.core.cloudfe(pipe.key, message, now)
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   override answered(pipe: Pipe, message: Message, at: number): void {
@@ -127,7 +127,7 @@ export class BrokerNode extends Listener implements BrokerPort {
       this.#watch.atBroker(this, 'cloudbe', pipe.name, message, at)
       this.core.cloudbe(pipe.name, message, now)
     }
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   override joined(pipe: Pipe): void {
@@ -151,7 +151,7 @@ export class BrokerNode extends Listener implements BrokerPort {
     if (pipe.socket !== 'cloudfe' || !this.alive || this.frozen) return
     this.#at = at
     this.core.peerDisconnected(pipe.name, this.clock.read(at))
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   // ---------------------------------------------------------------- what goes out
@@ -211,7 +211,7 @@ export class BrokerNode extends Listener implements BrokerPort {
     this.left = true
   }
 
-  #endTurn(at: number): void {
+  protected override letOut(at: number): void {
     this.#flush()
     while (this.#failed.length > 0) {
       const failed = this.#failed.splice(0)

@@ -73,13 +73,13 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
     this.#at = at
     this.#watch.submitted(this, call, at)
     this.core.submit(call, this.clock.read(at))
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   cancel(call: SimCall, at: number): void {
     this.#at = at
     this.core.cancel(call)
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   kill(at: number): void {
@@ -93,7 +93,7 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   protected override timeout(now: number, at: number): void {
     this.#at = at
     this.core.timeout(now)
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   /** A DEALER is not told: it connects again by itself. */
@@ -104,7 +104,7 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
       if (wire.pipe !== pipe) continue
       this.#at = at
       this.core.receive(wire.connection, message, this.clock.read(at))
-      this.#endTurn(at)
+      this.endTurn(at)
       return
     }
   }
@@ -144,7 +144,7 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
     this.#watch.clientSays(this, event)
   }
 
-  #endTurn(at: number): void {
+  protected override letOut(at: number): void {
     if (this.#pieces !== null) {
       const pieces = this.#pieces
       this.#pieces = null

@@ -8,6 +8,8 @@ import { FAULTS, type Parameters, parameters } from './scenario.ts'
  */
 export function drawParameters(seed: number): Parameters {
   const r = new Random(seed, 'parameters')
+  // What was added later draws from a stream of its own: the seeds of before keep the rest of what they were.
+  const q = new Random(seed, 'further parameters')
   const some = (probability: number, low: number, high: number): number =>
     r.chance(probability) ? r.logBetween(low, high) : 0
   const stateIntervalMs = r.pick([50, 200, 500]) ?? 500
@@ -15,7 +17,10 @@ export function drawParameters(seed: number): Parameters {
   const cloudMs = r.logBetween(0.1, 60)
   const faults = FAULTS.filter(() => r.chance(0.35))
   const roomy = r.chance(0.5)
-  return parameters.parse({
+  const distribution = q.pick(['uniform', 'uniform', 'exponential', 'lognormal'])
+  const cloudSpread = q.chance(0.7) ? 1 : q.logBetween(1, 4)
+  const tail = distribution === 'uniform' ? 1 : 0.3
+  const drawn = {
     clusters: r.integer(1, 5),
     workers: r.integer(1, 8),
     slots: r.chance(0.6) ? 1 : r.integer(2, 4),
@@ -28,7 +33,10 @@ export function drawParameters(seed: number): Parameters {
     durationMs: r.logBetween(1500, 12_000),
     localMs: r.logBetween(0.05, 2),
     cloudMs,
-    jitter: r.chance(0.3) ? 0 : r.logBetween(0.05, 3),
+    cloudSpread,
+    jitter: r.chance(0.3) ? 0 : tail * r.logBetween(0.05, 3),
+    distribution,
+    turnMs: q.chance(0.6) ? 0 : q.logBetween(0.1, 20),
     highWater: r.chance(0.1) ? r.integer(20, 200) : 4096,
     reconnectMs: r.logBetween(10, 300),
     silenceBreaksMs: some(0.4, 100, 3000),
@@ -54,7 +62,7 @@ export function drawParameters(seed: number): Parameters {
     stateIntervalMs,
     stateCoalesceMs: r.pick([0, 1, 10, 50]),
     // A state must have time to arrive before it is too old.
-    stateTtlMs: Math.max(3 * stateIntervalMs, stateIntervalMs + 20 * cloudMs),
+    stateTtlMs: Math.max(3 * stateIntervalMs, stateIntervalMs + 20 * cloudMs * cloudSpread),
     peerForgetMs: r.chance(0.2) ? r.logBetween(2000, 10_000) : 600_000,
     policy: r.pick(Object.keys(POLICIES)),
     repliesMax: r.chance(0.1) ? r.integer(1, 20) : 10_000,
@@ -67,5 +75,10 @@ export function drawParameters(seed: number): Parameters {
     faultForMs: r.logBetween(50, 4000),
     checkBooksEvery: 1,
     freezeRecords: true,
-  })
+  }
+  // A link that never gets through what it is given proves nothing: from a little more than needed to plenty.
+  const octetsPerMs =
+    ((drawn.clients * drawn.clusters * drawn.rate) / 1000) * (400 + drawn.large * (drawn.largeBytes ?? 0))
+  const mbps = (): number => (q.chance(0.6) ? 0 : Math.max(1, octetsPerMs * 0.008 * q.logBetween(4, 200)))
+  return parameters.parse({ ...drawn, cloudMbps: mbps(), localMbps: mbps() })
 }

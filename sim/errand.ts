@@ -24,6 +24,8 @@ const octets = new Uint8Array(fields.buffer)
 
 /** Smallest body that says all of it. */
 export const BODY_MIN = HEADER
+/** Any larger body is a large one. */
+export const SMALL_MAX = 64
 
 /** Bodies lie side by side, as those of a message do: an ArrayBuffer for each would cost more than all the rest of a task. */
 const PAGE_SIZE = 65_536
@@ -71,11 +73,16 @@ export function readWork(body: Uint8Array): Work | null {
 
 /** The one right answer to a task (its `index` -1), or to a piece of it. */
 export function answerTo(work: Work, index: number): Uint8Array {
-  return body(HEADER, work.number, work.size, index)
+  return body(answerSize(work.size), work.number, work.size, index)
+}
+
+/** A large task has a large answer, any other a small one. */
+function answerSize(size: number): number {
+  return size > SMALL_MAX ? size : HEADER
 }
 
 export function isAnswerTo(body: Uint8Array, number: number, size: number, index: number): boolean {
-  if (body.byteLength !== HEADER) return false
+  if (body.byteLength !== answerSize(size)) return false
   for (let i = 0; i < HEADER; i++) octets[i] = body[i] ?? 0
   return fields[0] === number && fields[1] === size && fields[2] === index
 }

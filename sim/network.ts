@@ -1,7 +1,8 @@
-import type { Message } from '../protocol/record.ts'
+import { Kind, type Message } from '../protocol/record.ts'
 import type { EventQueue, Happening } from './event-queue.ts'
-import type { Listener, Node } from './node.ts'
-import type { Random } from './random.ts'
+import { Listener, type Node } from './node.ts'
+import { Random } from './random.ts'
+import type { Distribution, LinkTerms } from './scenario.ts'
 
 /** Kinds of connection, by the socket that accepts them. */
 export type SocketName = 'localfe' | 'localbe' | 'cloudfe' | 'statebe'
@@ -10,8 +11,16 @@ export interface NetworkParameters {
   /** One way, between nodes of a cluster, and between clusters, ms. */
   readonly localMs: number
   readonly cloudMs: number
-  /** How much longer a message may take at random, as a share of the above. Never reorders a connection. */
+  /** Each link between clusters takes `cloudMs` times or divided by up to this, drawn once; 1: all are alike. */
+  readonly cloudSpread: number
+  /** How much longer a message takes at random, as a share of the above; half of it on average. Never reorders a connection. */
   readonly jitter: number
+  readonly distribution: Distribution
+  /** What a link carries, Mbit/s; 0: any amount at once. Within a cluster each connection is a link. */
+  readonly localMbps: number
+  readonly cloudMbps: number
+  /** Links between clusters that are unlike the rest. */
+  readonly links: readonly LinkTerms[]
   /** Messages that may be under way or unread on a connection, each way. */
   readonly highWater: number
   /** Between attempts to connect, ms; up to half of it more or less at random. */
@@ -25,9 +34,67 @@ export interface NetworkParameters {
 /** Numbers for `Happening.mark`: what happened; the low bits say where. */
 const MARK = { out: 1 << 24, back: 2 << 24, cut: 3 << 24, dial: 4 << 24, up: 5 << 24, silence: 6 << 24 }
 
+/** The longest that a message takes beyond the least, as a multiple of `jitter`: a run must have an end. */
+export const TAIL_MAX = 10
+
+/** How much longer than the least a message may take, as a share of it. */
+export function longest(p: { readonly jitter: number; readonly distribution: Distribution }): number {
+  return 1 + p.jitter * (p.distribution === 'uniform' ? 1 : TAIL_MAX)
+}
+
+/** Octets of a message's and of a record's fields, near enough: nothing is encoded only to be measured. */
+const MESSAGE_OCTETS = 16
+const RECORD_OCTETS = 48
+const ENTRY_OCTETS = 16
+
+export function octetsOf(message: Message): number {
+  let octets = MESSAGE_OCTETS
+  for (const record of message.records) {
+    octets += RECORD_OCTETS
+    switch (record.kind) {
+      case Kind.Request:
+      case Kind.Reply:
+      case Kind.Partial:
+        octets += record.body.byteLength
+        break
+      case Kind.State:
+        octets += ENTRY_OCTETS * (record.services.length + record.received.length)
+        break
+      case Kind.Inventory:
+        octets += ENTRY_OCTETS * record.tokens.length
+        break
+      case Kind.Hello:
+        octets += ENTRY_OCTETS * record.peers.length
+    }
+  }
+  return octets
+}
+
+/** What carries messages from one place to another: one leaves when those before it have left. */
+interface Road {
+  /** Least time that a message takes, ms. */
+  readonly baseMs: number
+  /** 0: it carries any amount at once. */
+  readonly msPerOctet: number
+  /** When what has been put on it so far will have left. */
+  freeAt: number
+  /** Until when more than `CONGESTED_MS` of work was before it; -Infinity: never. */
+  congestedAt: number
+}
+
+/** Work before a road that is no longer a message or two, ms. */
+const CONGESTED_MS = 20
+
+function roadOf(baseMs: number, mbps: number): Road {
+  const msPerOctet = mbps === 0 ? 0 : 8 / (mbps * 1000)
+  return { baseMs, msPerOctet, freeAt: 0, congestedAt: Number.NEGATIVE_INFINITY }
+}
+
 /** One direction of a connection. */
 export class Lane {
-  /** Factor on the latency, a small integer. */
+  /** What it runs along, if that is unlike the rest of its kind or can be full; null: as far as all, and carries any amount. */
+  road: Road | null = null
+  /** How many times slower than usual it is, a small integer. */
   slow = 1
   /** When the last message arrives: a later one never arrives before it. */
   lastAt = 0
@@ -106,19 +173,27 @@ export class Delivery implements Happening {
     return this.lane.mark
   }
 
+  /** The receiver's socket: what came to one is read in order, before or after what came to another. */
+  get socket(): string {
+    if (this.lane === this.pipe.out) return this.pipe.socket
+    return this.pipe.socket === 'statebe' ? 'statefe' : 'cloudbe'
+  }
+
   happen(at: number): void {
     const { pipe, lane } = this
     if (this.session !== pipe.session || !pipe.up) return
-    if (lane === pipe.out) {
-      const bound = pipe.bound
-      if (bound === null || bound.postpone(this)) return
-      lane.pending--
-      bound.arrived(pipe, this.message, at)
-    } else {
-      if (pipe.closed || pipe.dialler.postpone(this)) return
-      lane.pending--
-      pipe.dialler.answered(pipe, this.message, at)
-    }
+    const node = lane === pipe.out ? pipe.bound : pipe.dialler
+    if (node === null || node.postpone(this) || node.gathers(this, at)) return
+    this.handTo(node, at)
+  }
+
+  /** The process reads it: what has arrived is read even when its connection is gone by then. */
+  handTo(node: Node, at: number): void {
+    const { pipe, lane } = this
+    if (this.session === pipe.session) lane.pending--
+    if (lane === pipe.back) {
+      if (!pipe.closed) node.answered(pipe, this.message, at)
+    } else if (node instanceof Listener) node.arrived(pipe, this.message, at)
   }
 }
 
@@ -141,11 +216,12 @@ class PipeEvent implements Happening {
   }
 }
 
-/** What may be between two clusters. */
+/** What is between two clusters, one way. */
 interface Weather {
   blocked: boolean
-  /** Factor on the latency. */
+  /** Factor on latency and bandwidth. */
   slow: number
+  readonly road: Road
 }
 
 /**
@@ -168,11 +244,17 @@ export class Network {
   readonly #weather = new Map<number, Weather>()
   #calm = true
   #made = 0
+  readonly #seed: number
+  /** Whether links between clusters are all alike, and carry any amount. */
+  readonly #alike: boolean
 
-  constructor(parameters: NetworkParameters, queue: EventQueue, random: Random) {
+  constructor(parameters: NetworkParameters, queue: EventQueue, seed: number) {
     this.parameters = parameters
     this.#queue = queue
-    this.#random = random
+    this.#seed = seed
+    this.#random = new Random(seed, 'network')
+    const { cloudSpread, cloudMbps, links } = parameters
+    this.#alike = cloudSpread === 1 && cloudMbps === 0 && links.length === 0
   }
 
   // ---------------------------------------------------------------- listening and connecting
@@ -261,13 +343,36 @@ export class Network {
   }
 
   #schedule(delivery: Delivery, at: number): void {
-    const { jitter } = this.parameters
     const { lane } = delivery
+    const { road } = lane
+    let leaves = at
+    if (road !== null && road.msPerOctet > 0) {
+      if (road.freeAt > at) {
+        leaves = road.freeAt
+        if (leaves - at > CONGESTED_MS) road.congestedAt = leaves
+      }
+      leaves += octetsOf(delivery.message) * road.msPerOctet * lane.slow
+      road.freeAt = leaves
+    }
+    const { jitter } = this.parameters
     const latencyMs = this.#latency(delivery.pipe, lane)
-    const takes = jitter === 0 ? latencyMs : latencyMs * (1 + jitter * this.#random.uniform())
-    const arrives = Math.max(at + takes, lane.lastAt)
+    const takes = jitter === 0 ? latencyMs : latencyMs * (1 + jitter * this.#extra())
+    const arrives = Math.max(leaves + takes, lane.lastAt)
     lane.lastAt = arrives
     this.#queue.push(arrives, delivery)
+  }
+
+  /** From 0 to TAIL_MAX, a half on average. */
+  #extra(): number {
+    const random = this.#random
+    switch (this.parameters.distribution) {
+      case 'uniform':
+        return random.uniform()
+      case 'exponential':
+        return Math.min(random.exponential(0.5), TAIL_MAX)
+      case 'lognormal':
+        return Math.min(0.5 * Math.exp(random.normal() - 0.5), TAIL_MAX)
+    }
   }
 
   // ---------------------------------------------------------------- a connection's life
@@ -431,16 +536,39 @@ export class Network {
     pipe.back.blocked = isolated || this.#isBlocked(bound.cluster, dialler.cluster)
     pipe.out.slow = this.#slowness(dialler.cluster, bound.cluster)
     pipe.back.slow = this.#slowness(bound.cluster, dialler.cluster)
+    pipe.out.road ??= this.#road(dialler.cluster, bound.cluster)
+    pipe.back.road ??= this.#road(bound.cluster, dialler.cluster)
+  }
+
+  /** null: it is like all of its kind, and carries any amount. */
+  #road(from: number, to: number): Road | null {
+    const { localMs, localMbps } = this.parameters
+    if (from === to) return localMbps === 0 ? null : roadOf(localMs, localMbps)
+    return this.#alike ? null : this.#between(from, to).road
   }
 
   #between(from: number, to: number): Weather {
     const key = from * 65536 + to
     let weather = this.#weather.get(key)
     if (weather === undefined) {
-      weather = { blocked: false, slow: 1 }
+      const { cloudMs, cloudMbps, links } = this.parameters
+      const terms = links.find((link) => link.from === from && link.to === to)
+      weather = {
+        blocked: false,
+        slow: 1,
+        road: roadOf(terms?.ms ?? cloudMs * this.#spread(from, to), terms?.mbps ?? cloudMbps),
+      }
       this.#weather.set(key, weather)
     }
     return weather
+  }
+
+  /** How far two clusters are from each other, compared with others: the same both ways. */
+  #spread(from: number, to: number): number {
+    const { cloudSpread } = this.parameters
+    if (cloudSpread === 1) return 1
+    const pair = `link ${Math.min(from, to)} ${Math.max(from, to)}`
+    return new Random(this.#seed, pair).logBetween(1 / cloudSpread, cloudSpread)
   }
 
   #isBlocked(from: number, to: number): boolean {
@@ -454,13 +582,16 @@ export class Network {
 
   /** One way, without jitter, ms: along a connection that stands, and between any two nodes. */
   #latency(pipe: Pipe, lane: Lane): number {
-    return (pipe.local ? this.parameters.localMs : this.parameters.cloudMs) * lane.slow
+    const { road, slow } = lane
+    if (road !== null) return road.baseMs * slow
+    return (pipe.local ? this.parameters.localMs : this.parameters.cloudMs) * slow
   }
 
   #distance(from: Node, to: Node): number {
     const { localMs, cloudMs } = this.parameters
-    const base = from.cluster === to.cluster ? localMs : cloudMs
-    return base * this.#slowness(from.cluster, to.cluster)
+    if (from.cluster === to.cluster) return localMs
+    const baseMs = this.#alike ? cloudMs : this.#between(from.cluster, to.cluster).road.baseMs
+    return baseMs * this.#slowness(from.cluster, to.cluster)
   }
 
   #slowness(from: number, to: number): number {

@@ -1,6 +1,7 @@
 import type { Message } from '../protocol/record.ts'
 import type { EventQueue, Happening } from './event-queue.ts'
-import type { Pipe } from './network.ts'
+import type { Delivery, Pipe } from './network.ts'
+import type { Random } from './random.ts'
 
 /** A node's clock: it starts where it likes and runs a little fast or slow. */
 export class Clock {
@@ -26,6 +27,35 @@ export class Clock {
 /** Timers of real reactors are no finer, and a wake-up that rounding made too early must not come again at once; ms. */
 const TIMER_GRAIN_MS = 0.01
 
+/** Messages that a process reads from one socket before it looks to its timer and lets out what it has to say. */
+const SHARE = 64
+
+/** What a process is doing. */
+const Mode = { Rests: 0, Reads: 1, Leaves: 2 } as const
+type Mode = (typeof Mode)[keyof typeof Mode]
+
+/** A process's loop that takes its time to come round. */
+class Loop implements Happening {
+  readonly mark: number
+  /** How long it may take, ms; 0: no longer, once it has come round. */
+  turnMs = 0
+  random: Random | null = null
+  /** It will come round. */
+  set = false
+  inbox: Delivery[] = []
+  mode: Mode = Mode.Rests
+  readonly #node: Node
+
+  constructor(node: Node) {
+    this.mark = (10 << 24) | node.mark
+    this.#node = node
+  }
+
+  happen(at: number): void {
+    this.#node.turn(at, this)
+  }
+}
+
 /** A process: it is run by what arrives and by its own timer, it dies at once, and it can be stopped as by SIGSTOP. */
 export abstract class Node implements Happening {
   readonly mark: number
@@ -42,6 +72,8 @@ export abstract class Node implements Happening {
   #wakeAt = Number.POSITIVE_INFINITY
   /** What came while it was stopped. */
   #backlog: Happening[] | null = null
+  /** null: it does each thing at once, by itself. */
+  #loop: Loop | null = null
 
   constructor(queue: EventQueue, number: number, name: string, cluster: number, clock: Clock) {
     this.queue = queue
@@ -59,15 +91,89 @@ export abstract class Node implements Happening {
   abstract answered(pipe: Pipe, message: Message, at: number): void
   /** A connection that it opened is gone; it will be tried again unless it was closed. */
   abstract hungUp(pipe: Pipe, at: number): void
+  /** What its core had to say leaves. */
+  protected abstract letOut(at: number): void
 
   /** Its timer. */
   happen(at: number): void {
     if (at !== this.#wakeAt || !this.alive) return
     this.#wakeAt = Number.POSITIVE_INFINITY
-    if (this.frozen) return
+    if (this.frozen || (this.#loop !== null && this.#waits(this.#loop, at))) return
     const now = this.clock.read(at)
     if (this.nextTimeout() <= now) this.timeout(now, at)
     this.rest(at)
+  }
+
+  // ---------------------------------------------------------------- turns
+
+  /** From now on its loop takes up to so long to come round, ms; 0: it does each thing at once, by itself. */
+  takeTurns(turnMs: number, random: Random): void {
+    this.#loop ??= new Loop(this)
+    this.#loop.turnMs = turnMs
+    this.#loop.random = random
+  }
+
+  /** @returns true when it reads the message later, with whatever else has come by then */
+  gathers(delivery: Delivery, at: number): boolean {
+    const loop = this.#loop
+    if (loop === null || !this.#waits(loop, at)) return false
+    loop.inbox.push(delivery)
+    return true
+  }
+
+  /** @returns true when nothing is done now: the loop comes round later */
+  #waits(loop: Loop, at: number): boolean {
+    if (loop.set) return true
+    if (loop.turnMs === 0) return false
+    loop.set = true
+    this.queue.push(at + loop.turnMs * (loop.random?.uniform() ?? 1), loop)
+    return true
+  }
+
+  /**
+   * As the reactors of `io/` do it: one socket after the other, of each what has come, then what is due, and at the end all
+   * that the core had to say, a message a destination.
+   */
+  turn(at: number, loop: Loop): void {
+    if (this.postpone(loop)) return
+    loop.set = false
+    const bySocket = new Map<string, Delivery[]>()
+    for (const delivery of loop.inbox) {
+      const { socket } = delivery
+      const some = bySocket.get(socket)
+      if (some === undefined) bySocket.set(socket, [delivery])
+      else some.push(delivery)
+    }
+    loop.inbox = []
+    for (const deliveries of bySocket.values()) {
+      loop.mode = Mode.Reads
+      for (let i = 0; i < deliveries.length && this.alive; i++) {
+        deliveries[i]?.handTo(this, at)
+        if (i % SHARE === SHARE - 1) this.#leave(loop, at)
+      }
+      this.#leave(loop, at)
+    }
+    if (bySocket.size === 0) this.#leave(loop, at)
+    loop.mode = Mode.Rests
+  }
+
+  #leave(loop: Loop, at: number): void {
+    if (!this.alive) return
+    loop.mode = Mode.Leaves
+    const now = this.clock.read(at)
+    if (this.nextTimeout() <= now) this.timeout(now, at)
+    else this.letOut(at)
+    loop.mode = Mode.Reads
+  }
+
+  /** After everything that its core was told: what it had to say leaves, now or when the turn ends. */
+  protected endTurn(at: number): void {
+    const loop = this.#loop
+    if (loop !== null) {
+      if (loop.mode === Mode.Reads) return
+      if (loop.mode === Mode.Rests && this.#waits(loop, at)) return
+    }
+    this.letOut(at)
   }
 
   /** After every turn: sees that the timer is set. */

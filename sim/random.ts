@@ -65,6 +65,11 @@ export class Random {
     return -Math.log(1 - this.uniform()) * mean
   }
 
+  /** Of mean 0 and deviation 1 (Box and Muller, 1958). */
+  normal(): number {
+    return Math.sqrt(-2 * Math.log(1 - this.uniform())) * Math.cos(2 * Math.PI * this.uniform())
+  }
+
   /** Heavy-tailed with the given mean; `shape` above 1, the lower the heavier. */
   pareto(mean: number, shape: number): number {
     return ((mean * (shape - 1)) / shape) * (1 - this.uniform()) ** (-1 / shape)

@@ -47,6 +47,21 @@ const scripted = z.strictObject({
 })
 export type Scripted = z.infer<typeof scripted>
 
+/** How what a message takes beyond the least is distributed. */
+const distribution = z.enum(['uniform', 'exponential', 'lognormal'])
+export type Distribution = z.infer<typeof distribution>
+
+/** One way between two clusters, unlike the rest. */
+const linkTerms = z.strictObject({
+  from: count,
+  to: count,
+  /** Least time that a message takes, ms. */
+  ms: ms.optional(),
+  /** What it carries, Mbit/s; 0: any amount. */
+  mbps: ms.optional(),
+})
+export type LinkTerms = z.infer<typeof linkTerms>
+
 const policyNames = Object.keys(POLICIES)
 
 /**
@@ -79,7 +94,27 @@ export const parameters = z.strictObject({
 
   localMs: ms.default(0.1).describe('one way within a cluster, ms'),
   cloudMs: ms.default(10).describe('one way between clusters, ms'),
-  jitter: z.number().min(0).default(0.2).describe('how much longer a message may take at random, as a share'),
+  cloudSpread: z
+    .number()
+    .min(1)
+    .default(1)
+    .describe('links between clusters take cloudMs times or divided by up to this, each its own'),
+  jitter: z
+    .number()
+    .min(0)
+    .default(0.2)
+    .describe('how much longer a message takes at random, as a share; half of it on average'),
+  distribution: distribution.default('uniform').describe('how what it takes longer is distributed'),
+  localMbps: ms.default(0).describe('what a connection within a cluster carries, Mbit/s; 0: any amount'),
+  cloudMbps: ms
+    .default(0)
+    .describe('what all connections from one cluster to another carry, Mbit/s; 0: any amount'),
+  links: z.array(linkTerms).default([]).describe('links between clusters that are unlike the rest'),
+  turnMs: ms
+    .default(0)
+    .describe(
+      'a process reads all that has come meanwhile, after up to this time, in one turn, ms; 0: each message at once',
+    ),
   highWater: count.min(1).default(4096).describe('messages that may wait on a connection, each way'),
   reconnectMs: z.number().positive().default(100).describe('between attempts to connect, ms'),
   silenceBreaksMs: ms
@@ -94,8 +129,11 @@ export const parameters = z.strictObject({
   poison: share.default(0).describe('share of tasks that kill their worker'),
   failFast: share.default(0).describe('share of tasks that do not wait for a service nobody serves'),
   services: count.min(1).default(1).describe('services that workers and tasks are spread over'),
-  large: share.default(0).describe('share of tasks with a large body'),
-  largeBytes: count.default(65_536).describe('octets of a large body'),
+  large: share.default(0).describe('share of tasks with a large body and answer'),
+  largeBytes: count
+    .min(100)
+    .default(65_536)
+    .describe('octets of a large body at most; they are spread evenly over orders of magnitude'),
   bodyMax: count.default(1 << 20).describe('octets that brokers take'),
 
   timeoutMs: z.number().positive().default(2500).describe('silence after which a client asks again, ms'),

@@ -12,7 +12,7 @@ import { ClientNode, type SimCall } from './client-node.ts'
 import { EventQueue, type Happening } from './event-queue.ts'
 import { Faults } from './faults.ts'
 import { Ledger, type Tracer } from './invariants.ts'
-import { Network } from './network.ts'
+import { longest, Network } from './network.ts'
 import { Clock } from './node.ts'
 import { Random } from './random.ts'
 import type { Parameters } from './scenario.ts'
@@ -134,6 +134,7 @@ export class Simulation {
   readonly #epochs: Random
   readonly #clocks: Random
   readonly #lives: Random
+  readonly #turns: Random
   #nodes = 0
   #tasks = 0
   #arriving = true
@@ -158,14 +159,19 @@ export class Simulation {
       {
         localMs: p.localMs,
         cloudMs: p.cloudMs,
+        cloudSpread: p.cloudSpread,
         jitter: p.jitter,
+        distribution: p.distribution,
+        localMbps: p.localMbps,
+        cloudMbps: p.cloudMbps,
+        links: p.links,
         highWater: p.highWater,
         reconnectMs: p.reconnectMs,
         silenceBreaksMs: p.silenceBreaksMs === 0 ? Number.POSITIVE_INFINITY : p.silenceBreaksMs,
         freezeRecords: p.freezeRecords,
       },
       this.queue,
-      new Random(seed, 'network'),
+      seed,
     )
     const beatsMs = p.workerLiveness * p.workerHeartbeatMs
     this.ledger = new Ledger({
@@ -188,6 +194,7 @@ export class Simulation {
     this.#epochs = new Random(seed, 'epochs')
     this.#clocks = new Random(seed, 'clocks')
     this.#lives = new Random(seed, 'lives')
+    this.#turns = new Random(seed, 'turns')
     this.faults = new Faults(this)
     for (let i = 0; i < p.clusters; i++) this.addCluster(0)
     this.faults.begin()
@@ -213,6 +220,12 @@ export class Simulation {
       this.queue.push(cluster.workload.next(at), arrival)
     }
     return cluster
+  }
+
+  /** The longest that a message takes between clusters while nothing is wrong, ms. */
+  #cloudMs(): number {
+    const { p } = this
+    return Math.max(p.cloudMs * p.cloudSpread, ...p.links.map((link) => link.ms ?? 0)) * longest(p)
   }
 
   #clock(): Clock {
@@ -270,6 +283,7 @@ export class Simulation {
       () => random.uniform(),
       at,
     )
+    if (p.turnMs > 0) node.takeTurns(p.turnMs, this.#turns)
     cluster.broker = node
     this.options.onBroker?.(node.core, node)
     node.addPeers(this.#peersOf(cluster), at)
@@ -320,6 +334,7 @@ export class Simulation {
       cluster.workerCounters,
       this.#diedOfTask,
     )
+    if (p.turnMs > 0) node.takeTurns(p.turnMs, this.#turns)
     this.options.onWorker?.(node.core)
     cluster.workers[index] = node
     this.ledger.workers.get(cluster.index)?.add(node)
@@ -363,6 +378,7 @@ export class Simulation {
       this.#random32,
       cluster.clientCounters,
     )
+    if (p.turnMs > 0) node.takeTurns(p.turnMs, this.#turns)
     this.options.onClient?.(node.core, node)
     cluster.clients[index] = node
   }
@@ -517,7 +533,8 @@ export class Simulation {
       4 * p.workerLiveness * p.workerHeartbeatMs +
       6 * p.stateTtlMs +
       40 * p.reconnectMs +
-      100 * p.cloudMs +
+      100 * (p.cloudMs + p.turnMs) +
+      4 * this.#cloudMs() +
       // A stream whose reader has died waits for credit until its time is up.
       (p.streams > 0 && this.ledger.abandonedCount > 0 ? p.deadlineMs : 0) +
       10_000
@@ -603,13 +620,14 @@ export class Simulation {
     const { p } = this
     const startedAt = this.at
     // To a client's other broker, from there to a peer, and back.
-    const tripMs = 4 * (p.cloudMs + p.localMs) * (1 + p.jitter)
+    const tripMs = 4 * (this.#cloudMs() + p.localMs * longest(p)) + 8 * p.turnMs
     const clients = p.clients * this.clusters.length
     const slots = p.workers * p.slots * this.clusters.length
     const boundMs =
       3000 +
       p.timeoutMs +
-      100 * (p.cloudMs + p.localMs) +
+      100 * (p.cloudMs + p.localMs + p.turnMs) +
+      tripMs +
       4 * p.stateIntervalMs +
       (20 * clients) / Math.max(1, slots)
     // Work's deadline may be shorter than the way to a worker and back, which is nobody's fault.

@@ -94,7 +94,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   begin(at: number): void {
     this.#at = at
     this.core.start(this.clock.read(at))
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   /** Handlers at work. */
@@ -187,7 +187,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
         this.core.failed(run, { code: HANDLER_ERROR, message: 'as it was told', retryable: false }, now)
       } else this.core.finished(run, answerTo(work, -1), now)
     }
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   #schedule(run: Run, afterMs: number): void {
@@ -215,7 +215,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   protected override timeout(now: number, at: number): void {
     this.#at = at
     this.core.timeout(now)
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   /** A DEALER is not told: it connects again by itself. */
@@ -225,7 +225,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     if (pipe !== this.#pipe) return
     this.#at = at
     this.core.receive(message, this.clock.read(at))
-    this.#endTurn(at)
+    this.endTurn(at)
   }
 
   open(endpoint: string): void {
@@ -255,7 +255,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     if (error !== undefined) this.#watch.note(this.name, `stops: ${error.message}`, this.#at)
   }
 
-  #endTurn(at: number): void {
+  protected override letOut(at: number): void {
     this.#flush()
     if (this.alive) this.rest(at)
   }

@@ -1,7 +1,7 @@
 import type { CallTerms } from '../client/core/call.ts'
 import { Flag, PRIORITY_DEFAULT } from '../protocol/record.ts'
 import { SimCall } from './client-node.ts'
-import { Behaviour, BODY_MIN, Errand, type Work, writeWork } from './errand.ts'
+import { Behaviour, BODY_MIN, Errand, SMALL_MAX, type Work, writeWork } from './errand.ts'
 import { Random } from './random.ts'
 import type { Parameters } from './scenario.ts'
 
@@ -87,7 +87,7 @@ export class Workload {
       serviceMs: this.#serviceMs(),
       pieces: streams && behaviour === Behaviour.Answers ? random.below(20) : 0,
       behaviour,
-      size: random.chance(p.large) ? p.largeBytes : BODY_MIN + random.below(40),
+      size: this.#size(),
     }
     const service = p.services === 1 ? '' : serviceName(random.below(p.services))
     const priority = random.chance(0.1) ? random.below(10) : PRIORITY_DEFAULT
@@ -140,6 +140,13 @@ export class Workload {
       window: 4,
     }
     return new SimCall(terms, errand)
+  }
+
+  #size(): number {
+    const { large, largeBytes } = this.#p
+    const random = this.#work
+    if (!random.chance(large)) return BODY_MIN + random.below(SMALL_MAX - BODY_MIN)
+    return Math.ceil(random.logBetween(SMALL_MAX + 1, largeBytes))
   }
 
   #serviceMs(): number {

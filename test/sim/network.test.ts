@@ -1,0 +1,243 @@
+import { describe, expect, test } from 'vitest'
+import { EMPTY_BODY, Kind, type Message, type Record } from '../../protocol/record.ts'
+import { EventQueue } from '../../sim/event-queue.ts'
+import { Network, type NetworkParameters, octetsOf, type Pipe, TAIL_MAX } from '../../sim/network.ts'
+import { Clock, Listener } from '../../sim/node.ts'
+import { Random } from '../../sim/random.ts'
+
+const PLAIN: NetworkParameters = {
+  localMs: 1,
+  cloudMs: 10,
+  cloudSpread: 1,
+  jitter: 0,
+  distribution: 'uniform',
+  localMbps: 0,
+  cloudMbps: 0,
+  links: [],
+  highWater: 100_000,
+  reconnectMs: 100,
+  silenceBreaksMs: Number.POSITIVE_INFINITY,
+  freezeRecords: true,
+}
+
+/** A process that keeps what it gets. */
+class Mailbox extends Listener {
+  readonly got: { readonly at: number; readonly pipe: Pipe; readonly token: number }[] = []
+  /** How many had been read when it let out what it had to say. */
+  readonly turns: number[] = []
+
+  protected override nextTimeout(): number {
+    return Number.POSITIVE_INFINITY
+  }
+  protected override timeout(): void {}
+  override arrived(pipe: Pipe, message: Message, at: number): void {
+    const [record] = message.records
+    this.got.push({ at, pipe, token: record !== undefined && 'token' in record ? record.token : -1 })
+    this.endTurn(at)
+  }
+  override answered(): void {}
+  override hungUp(): void {}
+  override joined(): void {}
+  override lost(): void {}
+  protected override letOut(): void {
+    this.turns.push(this.got.length)
+  }
+}
+
+function message(token: number, octets = 0): Message {
+  const body = octets === 0 ? EMPTY_BODY : new Uint8Array(octets)
+  const record: Record = { kind: Kind.Partial, token, index: 0, attempt: 1, cluster: '', worker: '', body }
+  return { from: 1, to: 1, records: [record] }
+}
+
+class Scene {
+  readonly queue = new EventQueue()
+  readonly network: Network
+  #nodes = 0
+
+  constructor(parameters: Partial<NetworkParameters>, seed = 1) {
+    this.network = new Network({ ...PLAIN, ...parameters }, this.queue, seed)
+  }
+
+  node(cluster: number, address?: string): Mailbox {
+    const number = ++this.#nodes
+    const node = new Mailbox(this.queue, number, `n${number}`, cluster, new Clock(0, 1))
+    if (address !== undefined) this.network.listen(address, node, 0)
+    return node
+  }
+
+  dial(from: Mailbox, address: string): Pipe {
+    const pipe = this.network.dial(from, 'localfe', address, from.name, from.name, this.queue.time)
+    this.run()
+    expect(pipe.up).toBe(true)
+    return pipe
+  }
+
+  run(): void {
+    for (let next = this.queue.pop(); next !== undefined; next = this.queue.pop())
+      next.happen(this.queue.time)
+  }
+}
+
+function took(to: Mailbox, sentAt: number): number[] {
+  return to.got.map(({ at }) => at - sentAt)
+}
+
+describe('bandwidth', () => {
+  test('a message keeps its link busy for its size, and those behind it wait', () => {
+    const scene = new Scene({ cloudMbps: 1 })
+    const to = scene.node(1, 'there')
+    const pipe = scene.dial(scene.node(0), 'there')
+    const at = scene.queue.time
+    const large = message(1, 10_000)
+    const largeMs = (octetsOf(large) * 8) / 1000
+    const smallMs = (octetsOf(message(2)) * 8) / 1000
+    scene.network.sendOut(pipe, large, at)
+    scene.network.sendOut(pipe, message(2), at)
+    scene.run()
+    expect(largeMs).toBeGreaterThan(80)
+    expect(took(to, at)[0]).toBeCloseTo(largeMs + 10, 6)
+    expect(took(to, at)[1]).toBeCloseTo(largeMs + smallMs + 10, 6)
+  })
+
+  test('connections from one cluster to another share their link, other links do not wait', () => {
+    const scene = new Scene({ cloudMbps: 1 })
+    const to = scene.node(1, 'there')
+    const pipes = [scene.node(0), scene.node(0), scene.node(2)].map((from) => scene.dial(from, 'there'))
+    const at = scene.queue.time
+    pipes.forEach((pipe, i) => {
+      scene.network.sendOut(pipe, message(i, 10_000), at)
+    })
+    scene.run()
+    expect(to.got.map(({ token }) => token)).toEqual([0, 2, 1])
+    expect(took(to, at)[1]).toBeCloseTo(took(to, at)[0] ?? 0, 6)
+  })
+
+  test('a link of its own terms is unlike the rest, that way only', () => {
+    const scene = new Scene({ links: [{ from: 0, to: 1, ms: 200, mbps: 1 }] })
+    const there = scene.node(1, 'there')
+    const here = scene.node(0, 'here')
+    const outward = scene.dial(here, 'there')
+    const homeward = scene.dial(there, 'here')
+    const at = scene.queue.time
+    scene.network.sendOut(outward, message(1, 10_000), at)
+    scene.network.sendOut(homeward, message(2, 10_000), at)
+    scene.run()
+    expect(took(there, at)[0]).toBeGreaterThan(280)
+    expect(took(here, at)[0]).toBeCloseTo(10, 6)
+  })
+})
+
+describe.each(['uniform', 'exponential', 'lognormal'] as const)('a delay that is %s', (distribution) => {
+  const SENT = 20_000
+  const jitter = 2
+
+  /** What each message took, apart from all others. */
+  function delays(): number[] {
+    const scene = new Scene({ distribution, jitter })
+    const to = scene.node(1, 'there')
+    const pipe = scene.dial(scene.node(0), 'there')
+    const first = scene.queue.time
+    for (let i = 0; i < SENT; i++) scene.queue.push(first + i * 1000, sending(scene, pipe, i))
+    scene.run()
+    return to.got.map(({ at }, i) => at - first - i * 1000)
+  }
+
+  test('adds half of the jitter on average, never less than nothing, never more than its tail', () => {
+    const all = delays()
+    expect(all).toHaveLength(SENT)
+    expect(all.reduce((sum, ms) => sum + ms, 0) / SENT / 10).toBeCloseTo(1 + jitter / 2, 1)
+    expect(Math.min(...all)).toBeGreaterThanOrEqual(10 - 1e-6)
+    const tail = distribution === 'uniform' ? 1 : TAIL_MAX
+    expect(Math.max(...all)).toBeLessThanOrEqual(10 * (1 + jitter * tail) + 1e-6)
+    if (distribution !== 'uniform') expect(Math.max(...all)).toBeGreaterThan(10 * (1 + jitter * 3))
+  })
+
+  test('never reorders a connection, and does reorder messages on two', () => {
+    const scene = new Scene({ distribution, jitter })
+    const to = scene.node(1, 'there')
+    const pipes = [scene.node(0), scene.node(0)].map((from) => scene.dial(from, 'there'))
+    const first = scene.queue.time
+    for (let i = 0; i < 1000; i++) {
+      const pipe = pipes[i % 2]
+      if (pipe !== undefined) scene.queue.push(first + i, sending(scene, pipe, i))
+    }
+    scene.run()
+    const tokens = to.got.map(({ token }) => token)
+    expect(tokens).toHaveLength(1000)
+    for (const pipe of pipes) {
+      const own = to.got.filter((one) => one.pipe === pipe).map(({ token }) => token)
+      expect(own).toEqual([...own].sort((a, b) => a - b))
+    }
+    expect(tokens).not.toEqual([...tokens].sort((a, b) => a - b))
+  })
+})
+
+function sending(scene: Scene, pipe: Pipe, token: number) {
+  return {
+    mark: 0,
+    happen: (at: number) => {
+      scene.network.sendOut(pipe, message(token), at)
+    },
+  }
+}
+
+test('links between clusters are as far apart as the spread allows, the same both ways', () => {
+  const scene = new Scene({ cloudSpread: 3 })
+  const nodes = [0, 1, 2, 3, 4, 5].map((cluster) => scene.node(cluster, `${cluster}`))
+  const ways = new Map<string, number>()
+  for (const from of nodes) {
+    for (const to of nodes) {
+      if (from === to) continue
+      const pipe = scene.dial(from, `${to.cluster}`)
+      const at = scene.queue.time
+      scene.network.sendOut(pipe, message(0), at)
+      scene.run()
+      ways.set(`${from.cluster} ${to.cluster}`, (to.got.at(-1)?.at ?? 0) - at)
+    }
+  }
+  const all = [...ways.values()]
+  expect(Math.min(...all)).toBeGreaterThanOrEqual(10 / 3)
+  expect(Math.max(...all)).toBeLessThanOrEqual(30)
+  expect(Math.max(...all) / Math.min(...all)).toBeGreaterThan(2)
+  expect(ways.get('1 4')).toBeCloseTo(ways.get('4 1') ?? 0, 6)
+})
+
+describe('a process whose loop takes its time', () => {
+  test('reads all that has come meanwhile in one turn, and then says what it has to say', () => {
+    const scene = new Scene({})
+    const to = scene.node(1, 'there')
+    const pipe = scene.dial(scene.node(0), 'there')
+    to.takeTurns(50, new Random(1, 'turns'))
+    const first = scene.queue.time
+    for (let i = 0; i < 100; i++) scene.queue.push(first + i, sending(scene, pipe, i))
+    scene.run()
+    expect(to.got.map(({ token }) => token)).toEqual(Array.from({ length: 100 }, (_, i) => i))
+    expect(to.turns.length).toBeLessThan(20)
+    expect(to.turns.at(-1)).toBe(100)
+  })
+
+  test('says what it has to say after 64 messages of one socket, however many have come', () => {
+    const scene = new Scene({})
+    const to = scene.node(1, 'there')
+    const pipe = scene.dial(scene.node(0), 'there')
+    to.takeTurns(50, new Random(1, 'turns'))
+    for (let i = 0; i < 150; i++) scene.network.sendOut(pipe, message(i), scene.queue.time)
+    scene.run()
+    expect(to.turns).toEqual([64, 128, 150])
+  })
+
+  test('reads what had come before its connection broke', () => {
+    const scene = new Scene({})
+    const to = scene.node(1, 'there')
+    const pipe = scene.dial(scene.node(0), 'there')
+    to.takeTurns(50, new Random(1, 'turns'))
+    scene.network.sendOut(pipe, message(1), scene.queue.time)
+    const next = scene.queue.pop()
+    next?.happen(scene.queue.time)
+    scene.network.breakConnection(pipe, scene.queue.time)
+    expect(to.got).toHaveLength(0)
+    scene.run()
+    expect(to.got).toHaveLength(1)
+  })
+})
