@@ -12,6 +12,8 @@ interface VerbWords {
     readonly description: string
     readonly choices: readonly string[]
   }[]
+  /** Verbs below it, as those of `sim`. */
+  readonly below: readonly VerbWords[]
 }
 
 /** `spillway completion`: a script for the shell, made of the verbs as they are. */
@@ -45,27 +47,53 @@ function wordsOf(command: Command): VerbWords {
     name: command.name(),
     description: command.description(),
     flags: [...flags, { long: '--help', description: 'show how it is used', choices: [] }],
+    below: command.commands.map(wordsOf),
   }
 }
 
 const SCRIPTS: { readonly [shell in Shell]: (verbs: readonly VerbWords[]) => string } = { bash, zsh, fish }
 
+/** Every verb with flags of its own, by all the words that are typed for it: `broker`, `sim run`. */
+function typed(verbs: readonly VerbWords[]): VerbWords[] {
+  return verbs.flatMap((verb) => [
+    verb,
+    ...verb.below.map((below) => ({ ...below, name: `${verb.name} ${below.name}` })),
+  ])
+}
+
+function withBelow(verbs: readonly VerbWords[]): VerbWords[] {
+  return verbs.filter(({ below }) => below.length > 0)
+}
+
 function bash(verbs: readonly VerbWords[]): string {
-  const values = verbs.flatMap(({ name, flags }) =>
+  const values = typed(verbs).flatMap(({ name, flags }) =>
     flags
       .filter(({ choices }) => choices.length > 0)
       .map(({ long, choices }) => `    '${name} ${long}') words='${choices.join(' ')}' ;;`),
   )
-  const cases = verbs.map(
-    ({ name, flags }) => `      ${name}) words='${flags.map(({ long }) => long).join(' ')}' ;;`,
+  const cases = typed(verbs).map(
+    ({ name, flags }) => `      '${name}') words='${flags.map(({ long }) => long).join(' ')}' ;;`,
+  )
+  const below = withBelow(verbs).map(
+    ({ name, below }) => `    ${name}) below='${below.map(({ name }) => name).join(' ')}' ;;`,
   )
   return `# spillway completion for bash
 _spillway() {
-  local verb="\${COMP_WORDS[1]}" word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" words=''
+  local verb="\${COMP_WORDS[1]}" word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" words='' below=''
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W '${verbs.map(({ name }) => name).join(' ')} help --help --version' -- "$word"))
     return
+  fi
+  case "$verb" in
+${below.join('\n')}
+  esac
+  if [ -n "$below" ]; then
+    if [ "$COMP_CWORD" -eq 2 ]; then
+      COMPREPLY=($(compgen -W "$below --help" -- "$word"))
+      return
+    fi
+    verb="$verb \${COMP_WORDS[2]}"
   fi
   case "$verb $before" in
 ${values.join('\n')}
@@ -84,19 +112,24 @@ complete -o default -F _spillway spillway
 
 function zsh(verbs: readonly VerbWords[]): string {
   const quoted = (text: string) => text.replace(/'/g, "'\\''").replace(/[[\]:]/g, (sign) => `\\${sign}`)
-  const cases = verbs.map(({ name, flags }) => {
+  const described = (words: readonly VerbWords[], indent: string) =>
+    words.map(({ name, description }) => `${indent}'${name}:${quoted(description)}'`).join('\n')
+  const cases = typed(verbs).map(({ name, flags }) => {
     const specs = flags.map(({ long, description, choices }) => {
       const value = choices.length > 0 ? `:value:(${choices.join(' ')})` : ''
       return `        '*${long}[${quoted(description)}]${value}' \\`
     })
     const rest = name === 'completion' ? `        '1:shell:(${SHELLS.join(' ')})'` : `        '*:file:_files'`
-    return `    ${name})\n      _arguments \\\n${specs.join('\n')}\n${rest} ;;`
+    return `    '${name}')\n      _arguments \\\n${specs.join('\n')}\n${rest} ;;`
   })
+  const below = withBelow(verbs).map(
+    ({ name, below }) => `    ${name}) verbs=(\n${described(below, '      ')}\n    ) ;;`,
+  )
   return `#compdef spillway
 _spillway() {
   local -a verbs
   verbs=(
-${verbs.map(({ name, description }) => `    '${name}:${quoted(description)}'`).join('\n')}
+${described(verbs, '    ')}
   )
   if (( CURRENT == 2 )); then
     _describe 'verb' verbs
@@ -105,6 +138,19 @@ ${verbs.map(({ name, description }) => `    '${name}:${quoted(description)}'`).j
   local verb=$words[2]
   shift words
   (( CURRENT-- ))
+  verbs=()
+  case $verb in
+${below.join('\n')}
+  esac
+  if (( $#verbs )); then
+    if (( CURRENT == 2 )); then
+      _describe 'verb' verbs
+      return
+    fi
+    verb="$verb $words[2]"
+    shift words
+    (( CURRENT-- ))
+  fi
   case $verb in
 ${cases.join('\n')}
   esac
@@ -116,13 +162,25 @@ if [ "$funcstack[1]" = _spillway ]; then _spillway "$@"; else compdef _spillway 
 function fish(verbs: readonly VerbWords[]): string {
   const quoted = (text: string) => `'${text.replace(/[\\']/g, (sign) => `\\${sign}`)}'`
   const lines = ['# spillway completion for fish', 'complete -c spillway -n __fish_use_subcommand -f']
-  for (const { name, description, flags } of verbs) {
-    lines.push(`complete -c spillway -n __fish_use_subcommand -a ${name} -d ${quoted(description)}`)
-    for (const { long, description: told, choices } of flags) {
+  const tellFlags = (condition: string, { flags }: VerbWords) => {
+    for (const { long, description, choices } of flags) {
       const values = choices.length > 0 ? ` -x -a ${quoted(choices.join(' '))}` : ''
       lines.push(
-        `complete -c spillway -n '__fish_seen_subcommand_from ${name}' -l ${long.slice(2)} -d ${quoted(told)}${values}`,
+        `complete -c spillway -n '${condition}' -l ${long.slice(2)} -d ${quoted(description)}${values}`,
       )
+    }
+  }
+  for (const verb of verbs) {
+    const { name, description, below } = verb
+    const seen = `__fish_seen_subcommand_from ${name}`
+    lines.push(`complete -c spillway -n __fish_use_subcommand -a ${name} -d ${quoted(description)}`)
+    if (below.length === 0) tellFlags(seen, verb)
+    const others = below.map((other) => other.name).join(' ')
+    for (const other of below) {
+      lines.push(
+        `complete -c spillway -n '${seen}; and not __fish_seen_subcommand_from ${others}' -f -a ${other.name} -d ${quoted(other.description)}`,
+      )
+      tellFlags(`${seen}; and __fish_seen_subcommand_from ${other.name}`, other)
     }
   }
   lines.push(`complete -c spillway -n '__fish_seen_subcommand_from completion' -f -a '${SHELLS.join(' ')}'`)

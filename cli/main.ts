@@ -41,7 +41,7 @@ const VERBS: { readonly [verb: string]: Verb } = {
   },
   sim: {
     description:
-      'run brokers, workers and clients under virtual time, with faults, and check what is promised',
+      'let brokers, workers and clients die, freeze and be cut off, simulated or for real, and check what is promised',
     load: async () => (await import('./sim.ts')).simCommand(),
   },
   completion: {

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -317,7 +317,7 @@ describe('the command line', () => {
   )
 
   test.each(['bash', 'zsh', 'fish'])(
-    'the completion for %s knows all verbs and the flags of the broker',
+    'the completion for %s knows all verbs, the flags of the broker, and those below sim',
     async (shell) => {
       const { code, stdout } = await spillway(['completion', shell])
       expect(code).toBe(0)
@@ -330,10 +330,30 @@ describe('the command line', () => {
         'demo',
         'state-interval-ms',
         'most-capacity',
+        'swarm',
+        'kill-every',
       ])
         expect(stdout).toContain(word)
     },
   )
+
+  test.each([
+    [
+      ['sim', ''],
+      ['run', 'replay', 'swarm', 'shrink', 'compare', 'live', '--help'],
+    ],
+    [['sim', 'live', '--kill'], ['--kill-every']],
+    [
+      ['sim', 'live', '--output', ''],
+      ['text', 'json'],
+    ],
+    [['broker', '--queue'], ['--queue-max']],
+  ])('bash completes %j', async (words, expected) => {
+    const { stdout: script } = await spillway(['completion', 'bash'])
+    const ask = `COMP_WORDS=(spillway "$@"); COMP_CWORD=$#; _spillway; echo "\${COMPREPLY[@]}"`
+    const { stdout } = spawnSync('bash', ['-c', `${script}\n${ask}`, 'bash', ...words], { encoding: 'utf8' })
+    expect(stdout.trim().split(' ')).toEqual(expected)
+  })
 })
 
 describe('status and top', () => {
