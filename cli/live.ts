@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs'
 import { constants } from 'node:os'
 import { Command, Option } from 'commander'
+import { prepareFolder, writeReport } from '../report/write.ts'
 import { ConfigurationError } from '../settings/configuration-error.ts'
 import { flagOf, resolveConfiguration } from './configuration.ts'
 import { Exit } from './exit-status.ts'
@@ -29,7 +30,7 @@ export function liveCommand(): Command {
   )
   addSettingFlags(command, liveParameters)
   return command
-    .option('--report <folder>', 'write report.html and report.json there')
+    .option('--report <folder>', 'write report.html and report.json into this folder')
     .addOption(
       new Option('-o, --output <form>', 'of what is said at the end')
         .choices(['text', 'json'])
@@ -47,6 +48,14 @@ export function liveCommand(): Command {
       } catch (error) {
         if (!(error instanceof ConfigurationError)) throw error
         process.stderr.write(`${error.message}\nSee spillway sim live --help.\n`)
+        process.exitCode = Exit.Config
+        return
+      }
+      try {
+        if (flags.report !== undefined) prepareFolder(flags.report)
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error)
+        process.stderr.write(`--report: ${why}; name a folder that can be made and written to\n`)
         process.exitCode = Exit.Config
         return
       }
@@ -102,6 +111,7 @@ async function perform(p: LiveParameters, flags: LiveFlags, typed: string): Prom
     const report = reportOf(p, outcome, typed)
     if (flags.output === 'json') process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
     else process.stdout.write(`\n${verdict(p, outcome)}\n`)
+    if (flags.report !== undefined) stage.write(`Report: ${writeReport(flags.report, report).join(', ')}\n`)
     outcome.ledger.close()
     return good ? Exit.Ok : Exit.Failed
   } catch (error) {

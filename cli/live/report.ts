@@ -9,7 +9,7 @@ export function reportOf(p: LiveParameters, outcome: Outcome, command: string): 
   const [breach] = judge.breaches
   return {
     format: 1,
-    title: `${p.clusters} clusters of real processes, killed for real`,
+    title: `Live: ${p.clusters} clusters of ${p.workers} workers and ${p.clients} clients`,
     command,
     seed: p.seed,
     version: VERSION,
