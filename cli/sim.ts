@@ -10,7 +10,7 @@ import { VERSION } from '../broker/io/version.ts'
 import { Collector } from '../report/collector.ts'
 import { prepareFolder, writeReport } from '../report/write.ts'
 import { drawParameters } from '../sim/draw.ts'
-import { type Result, retell, run } from '../sim/run.ts'
+import { type Result, retell, run, shortestPrefix } from '../sim/run.ts'
 import { runReport } from '../sim/run-report.ts'
 import { differences, FAULTS, type Parameters, parameters, parseScenario } from '../sim/scenario.ts'
 import { shrink } from '../sim/shrink.ts'
@@ -111,17 +111,21 @@ function replayCommand(): Command {
     .argument('<seed>', 'the seed of the run', seedOf)
     .option('--task <number>', 'only this task, and the faults', countOf)
     .option('--last <lines>', 'only so many lines before the end', countOf, 1_000_000)
+    .option('--events <number>', 'only the first so many events', countOf)
     .addHelpText('after', '\nExample:\n  spillway sim replay 954 --drawn --task 52')
-  return withParameters(command).action((seed: number, flags: SimFlags & { task?: number; last: number }) => {
-    const { parameters: p } = wanted(flags, seed)
-    for (const line of retell(seed, p, flags.task ?? null, flags.last)) {
-      process.stdout.write(`${lineOf(line)}\n`)
-    }
-    const { breach } = run(seed, p)
-    if (breach === null) return
-    process.stdout.write(`${pc.red('BREACH')} ${breach.message}\n`)
-    process.exitCode = EXIT_BREACH
-  })
+  return withParameters(command).action(
+    (seed: number, flags: SimFlags & { task?: number; last: number; events?: number }) => {
+      const { parameters: p } = wanted(flags, seed)
+      const options = flags.events === undefined ? {} : { eventsMax: flags.events }
+      for (const line of retell(seed, p, flags.task ?? null, flags.last, options)) {
+        process.stdout.write(`${lineOf(line)}\n`)
+      }
+      const { breach } = run(seed, p, options)
+      if (breach === null) return
+      process.stdout.write(`${pc.red('BREACH')} ${breach.message}\n`)
+      process.exitCode = EXIT_BREACH
+    },
+  )
 }
 
 function swarmCommand(): Command {
@@ -137,11 +141,15 @@ function swarmCommand(): Command {
     .action(async (flags: { seed: number; seeds: number; jobs: number; asChild?: boolean }) => {
       if (flags.asChild) {
         for (let seed = flags.seed; seed < flags.seed + flags.seeds; seed++) {
-          const { breach, summary } = run(seed, drawParameters(seed))
-          const events = summary?.events ?? 0
-          process.stdout.write(
-            `${JSON.stringify({ seed, events, breach: breach?.message ?? null, task: breach?.task ?? null })}\n`,
-          )
+          const { breach, events, endedAt } = run(seed, drawParameters(seed))
+          const line: SeedLine = {
+            seed,
+            events,
+            endedAt,
+            breach: breach?.message ?? null,
+            task: breach?.task ?? null,
+          }
+          process.stdout.write(`${JSON.stringify(line)}\n`)
         }
         return
       }
@@ -186,19 +194,15 @@ function inRoomyProcess(seed: number): number {
 
 // ---------------------------------------------------------------- the swarm
 
-interface SeedLine {
-  readonly seed: number
-  readonly events: number
-  readonly breach: string | null
-  readonly task: number | null
-}
-
 const seedLine = z.object({
   seed: z.number(),
   events: z.number(),
+  /** Virtual time, ms. */
+  endedAt: z.number(),
   breach: z.string().nullable(),
   task: z.number().nullable(),
 })
+type SeedLine = z.infer<typeof seedLine>
 
 /** @returns how many seeds failed */
 async function swarm(first: number, seeds: number, jobs: number): Promise<number> {
@@ -215,9 +219,11 @@ async function swarm(first: number, seeds: number, jobs: number): Promise<number
   let done = 0
   let events = 0
   let failed = 0
+  let virtualMs = 0
   const take = (line: SeedLine): void => {
     done++
     events += line.events
+    virtualMs += line.endedAt
     if (line.breach !== null) {
       failed++
       if (bar !== null) clearLine()
@@ -227,6 +233,9 @@ async function swarm(first: number, seeds: number, jobs: number): Promise<number
       )
     }
     bar?.update(done, { failed })
+    // Where nobody watches, a file says how far it is.
+    if (bar === null && done % Math.max(1, Math.ceil(seeds / 10)) === 0 && done < seeds)
+      process.stderr.write(`${done} of ${seeds} seeds, ${failed} failed\n`)
   }
   const worker = async (): Promise<void> => {
     while (next < first + seeds) {
@@ -240,7 +249,7 @@ async function swarm(first: number, seeds: number, jobs: number): Promise<number
   bar?.stop()
   const seconds = (performance.now() - startedAt) / 1000
   process.stdout.write(
-    `${done} seeds from ${first}, ${events.toLocaleString('en')} events in ${seconds.toFixed(1)} s: ${failed === 0 ? pc.green('every promise kept') : pc.red(`${failed} broke a promise`)}\n`,
+    `${done} seeds from ${first} in ${seconds.toFixed(1)} s (${(done / seconds).toFixed(1)} seeds/s): ${(virtualMs / 3_600_000).toFixed(1)} simulated hours, ${events.toLocaleString('en')} events; ${failed === 0 ? pc.green('every promise kept') : pc.red(`${failed} broke a promise`)}\n`,
   )
   return failed + (seeds - done)
 }
@@ -273,13 +282,16 @@ function kebab(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
+/** Lists of several things each: for a file, not for a flag. */
+const SCENARIO_ONLY: ReadonlySet<string> = new Set(['script', 'links'])
+
 /** A flag for each parameter, a scenario file, and the swarm's own drawing. */
 function withParameters(command: Command): Command {
   command.option('--scenario <file>', 'parameters from a YAML file; flags count more')
   command.option('--drawn', 'parameters as the swarm draws them from the seed; flags count more')
   const usual: { [key: string]: unknown } = parameters.parse({})
   for (const [key, schema] of Object.entries(parameters.shape)) {
-    if (key === 'script') continue
+    if (SCENARIO_ONLY.has(key)) continue
     const value = usual[key]
     const what =
       key === 'faults' ? `${schema.description}: ${FAULTS.join(', ')}, all, none` : (schema.description ?? '')
@@ -379,14 +391,18 @@ function tell(seed: number, p: Parameters, s: Summary, realMs: number): string {
   ].join('\n')
 }
 
-function tellBreach(result: Result, p: Parameters, flags: SimFlags): void {
-  const { breach, seed } = result
+function tellBreach(found: Result, p: Parameters, flags: SimFlags): void {
+  const { breach, seed, events, endedAt } = shortestPrefix(found, p)
   if (breach === null) return
-  for (const line of retell(seed, p, breach.task, LAST_LINES)) process.stdout.write(`${lineOf(line)}\n`)
+  const lines = retell(seed, p, breach.task, LAST_LINES, { eventsMax: events })
+  for (const line of lines) process.stdout.write(`${lineOf(line)}\n`)
   process.stdout.write(`${pc.red('BREACH')} seed ${seed}: ${breach.message}\n`)
+  process.stdout.write(
+    `Shortest prefix that shows it: the first ${events.toLocaleString('en')} events, ${endedAt.toFixed(3)} ms of virtual time.\n`,
+  )
   const given = givenFlags(seed, p, flags)
   const task = breach.task === null ? '' : ` --task ${breach.task}`
-  process.stdout.write(`Look closer: spillway sim replay ${seed}${given}${task}\n`)
+  process.stdout.write(`Look closer: spillway sim replay ${seed}${given}${task} --events ${events}\n`)
   process.stdout.write(`Make it smaller: spillway sim shrink ${seed}${given}\n`)
 }
 
@@ -395,7 +411,7 @@ function givenFlags(seed: number, p: Parameters, flags: SimFlags): string {
   const given = flags.drawn ? ['--drawn'] : []
   const base = flags.drawn ? drawParameters(seed) : undefined
   for (const [key, value] of Object.entries(differences(p, base))) {
-    if (key === 'script') continue
+    if (SCENARIO_ONLY.has(key)) continue
     const flag = `--${kebab(key)}`
     if (typeof value === 'boolean') given.push(flag)
     else given.push(`${flag} ${Array.isArray(value) ? value.join(',') || 'none' : value}`)

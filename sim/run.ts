@@ -2,7 +2,7 @@ import type { PromiseKept } from '../report/report.ts'
 import { Breach } from './breach.ts'
 import { promisesOf } from './promises.ts'
 import type { Parameters, Scripted } from './scenario.ts'
-import { Simulation, type SimulationOptions, type Summary } from './simulation.ts'
+import { Enough, Simulation, type SimulationOptions, type Summary } from './simulation.ts'
 
 /** How a run ended. */
 export interface Result {
@@ -10,6 +10,9 @@ export interface Result {
   readonly summary: Summary | null
   /** The promise that was not kept; or whatever a core threw, which it may never do. */
   readonly breach: Breach | null
+  /** How many events there were, and the virtual time of the last, ms. With a breach: the shortest prefix that shows it. */
+  readonly events: number
+  readonly endedAt: number
   /** Every fault that happened, as a script would have it. */
   readonly faults: readonly Scripted[]
   /** Virtual time until which the series tell of it, ms. */
@@ -25,16 +28,32 @@ export function run(seed: number, parameters: Parameters, options: SimulationOpt
   try {
     summary = simulation.run()
   } catch (error) {
-    breach = error instanceof Breach ? error : thrown(error, simulation.at)
+    if (!(error instanceof Enough)) breach = error instanceof Breach ? error : thrown(error, simulation.at)
   }
   return {
     seed,
     summary,
     breach,
+    events: simulation.events,
+    endedAt: simulation.at,
     faults: simulation.faults.history,
     gatheredUntil: simulation.gatheredUntil ?? simulation.at,
     promises: promisesOf(simulation, breach),
   }
+}
+
+/**
+ * The same run, checked after every event: what a run with `checkBooksEvery` above 1 has noticed a little late is shown by a
+ * shorter prefix.
+ */
+export function shortestPrefix(
+  result: Result,
+  parameters: Parameters,
+  options: SimulationOptions = {},
+): Result {
+  if (result.breach === null || parameters.checkBooksEvery === 1) return result
+  const closer = run(result.seed, { ...parameters, checkBooksEvery: 1 }, options)
+  return closer.breach === null ? result : closer
 }
 
 /** A core that throws has broken the promise that it never does. */
@@ -51,10 +70,17 @@ export interface Line {
 }
 
 /** The last lines of a run again, of one task with the faults around it (or of everything): the same run to the byte. */
-export function retell(seed: number, parameters: Parameters, task: number | null, last: number): Line[] {
+export function retell(
+  seed: number,
+  parameters: Parameters,
+  task: number | null,
+  last: number,
+  options: SimulationOptions = {},
+): Line[] {
   const lines: Line[] = []
   let first = 0
   run(seed, parameters, {
+    ...options,
     tracer: (at, who, what, about) => {
       if (task !== null && about !== task && who !== 'fault') return
       lines.push({ at, who, what, task: about })

@@ -27,6 +27,8 @@ export interface SimulationOptions {
   onBroker?: (core: Broker, node: BrokerNode) => void
   onClient?: (core: Client<SimCall>, node: ClientNode) => void
   onWorker?: (core: WorkerCore) => void
+  /** Stop after so many events, whatever is under way then: a prefix of the run. */
+  eventsMax?: number
   /** Called now and then with the virtual time. */
   onProgress?: (at: number) => void
 }
@@ -118,6 +120,11 @@ class Deed implements Happening {
 /** How often within one point of a report's curves is looked at what is free. */
 const SAMPLES_PER_BUCKET = 5
 
+/** As many events have happened as were asked for. */
+export class Enough extends Error {
+  override readonly name = 'Enough'
+}
+
 const time = new Float64Array(1)
 const timeWords = new Uint32Array(time.buffer)
 
@@ -141,6 +148,7 @@ export class Simulation {
   #hashA = 0x811c9dc5
   #hashB = 0x2545f491
   #events = 0
+  readonly #eventsMax: number
   /** When the series are to be told next what is free. */
   #sampleAt = Number.POSITIVE_INFINITY
   at = 0
@@ -155,6 +163,7 @@ export class Simulation {
     this.seed = seed
     this.p = p
     this.options = options
+    this.#eventsMax = options.eventsMax ?? Number.POSITIVE_INFINITY
     this.network = new Network(
       {
         localMs: p.localMs,
@@ -431,7 +440,7 @@ export class Simulation {
     if (happening === undefined) return false
     const at = this.queue.time
     this.at = at
-    this.#events++
+    if (++this.#events > this.#eventsMax) throw new Enough()
     time[0] = at
     const mark = happening.mark
     this.#hashA = Math.imul(this.#hashA ^ (timeWords[0] ?? 0) ^ mark, 0x01000193)
