@@ -39,7 +39,8 @@ dl div { padding: 10px 14px; border: 1px solid var(--grid); border-radius: 4px }
 dt { color: var(--muted); font-size: 13px }
 dd { margin: 0; font-size: 18px; font-weight: 600; overflow-wrap: anywhere; font-variant-numeric: tabular-nums }
 figure { margin: 8px 0 0 }
-figcaption { color: var(--muted); font-size: 14px; max-width: 75ch }
+figcaption { color: var(--muted); font-size: 14px; max-width: 75ch; margin-bottom: 8px }
+figure + figure { margin-top: 24px }
 svg.plot { display: block; width: 100%; height: auto }
 .narrow { display: none; max-width: 480px }
 .scroll { overflow-x: auto }

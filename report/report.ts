@@ -89,6 +89,8 @@ export interface Report {
   readonly time: 'virtual' | 'real'
   readonly clusters: readonly string[]
   readonly durationMs: number
+  /** When the last tasks were sent, ms, if what was left was then given time to get done. */
+  readonly arrivalsUntilMs?: number
   /** null: every promise was kept. Otherwise what was not, in words. */
   readonly breach: string | null
   readonly summary: readonly Figure[]

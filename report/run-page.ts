@@ -226,6 +226,7 @@ function throughput(report: Report, unit: TimeUnit): Html {
           x: { label: `time (${unit.unit})` },
           y: { label: 'tasks/s' },
           step: series.bucketMs / unit.ms,
+          end: report.durationMs / unit.ms,
           layers,
           layersMax: width < 500 ? 8 : 12,
           bands: bands(report, unit),
@@ -415,9 +416,15 @@ function bands(report: Report, unit: TimeUnit): Band[] {
   }))
 }
 
+/** What stands out in plots of the whole federation. */
 function setOff(report: Report): string {
   const { length } = report.faults.filter(stops)
-  return length > 0 && length <= BANDS_MAX ? 'Set off: a cluster, or its broker, was dead or frozen.' : ''
+  const dead =
+    length > 0 && length <= BANDS_MAX ? 'Set off: a cluster, or its broker, was dead or frozen. ' : ''
+  const { arrivalsUntilMs } = report
+  return arrivalsUntilMs === undefined
+    ? dead
+    : `${dead}From ${shortTime(arrivalsUntilMs)} on no new tasks came: the rest got done.`
 }
 
 function kindOf(kind: string): MarkKind {

@@ -78,7 +78,7 @@ export function short(value: number): string {
   if (size >= 1e9) return `${significant(value / 1e9)} G`
   if (size >= 1e6) return `${significant(value / 1e6)} M`
   if (size >= 1e4) return `${significant(value / 1e3)} k`
-  if (size >= 100) return value.toLocaleString('en-US', { maximumFractionDigits: 1 })
+  if (size >= 1000) return value.toLocaleString('en-US', { maximumFractionDigits: 0 })
   return significant(value)
 }
 

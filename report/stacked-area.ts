@@ -26,6 +26,8 @@ export interface StackedArea {
   readonly y: Axis
   /** Width of a bucket, in the x axis's unit. */
   readonly step: number
+  /** Where the x axis ends; without it, where the last bucket does. */
+  readonly end?: number
   /** From the bottom up. More than `layersMax` are drawn as the largest and "others". */
   readonly layers: readonly Layer[]
   readonly layersMax?: number
@@ -48,30 +50,16 @@ export function stackedArea(plot: StackedArea): Drawing {
   const colourOf = (layer: Layer, n: number): number | null => (layer.name === OTHERS ? null : n)
   const entries = layers.map((layer, n): LegendEntry => ({ name: layer.name, colour: colourOf(layer, n) }))
   const area = areaOf(width, plotHeight, entries, yTicks)
-  const x = linearScale(0, buckets * step, area.left, area.right, width < 500 ? 4 : 9)
+  const x = linearScale(0, plot.end ?? buckets * step, area.left, area.right, width < 500 ? 4 : 9)
   const y = linearScale(0, end, area.bottom, area.top)
+  const last = x.place(buckets * step)
   const hatch = idOf(title, width)
   const parts = [
     `<defs>${hatchPattern(hatch)}</defs>`,
     legend(entries, width, hatch),
     axes(area, x, xAxis, y, yAxis),
   ]
-  const floor = new Array<number>(buckets).fill(0)
-  for (const [n, layer] of layers.entries()) {
-    const below = floor.map((value, bucket): [number, number] => [bucket, value])
-    for (let bucket = 0; bucket < buckets; bucket++)
-      floor[bucket] = (floor[bucket] ?? 0) + (layer.values[bucket] ?? 0)
-    const above = floor.map((value, bucket): [number, number] => [bucket, value])
-    // The middle of a bucket stands for it; the first and last reach to the edges.
-    const point = ([bucket, value]: [number, number]): string =>
-      `${px(x.place((bucket + 0.5) * step))} ${px(y.place(value))}`
-    const edge = (side: number, [, value]: [number, number]): string => `${px(side)} ${px(y.place(value))}`
-    const first: [number, number] = [0, 0]
-    const path = `M${edge(area.left, above[0] ?? first)}L${above.map(point).join('L')}L${edge(area.right, above.at(-1) ?? first)}L${edge(area.right, below.at(-1) ?? first)}L${below.reverse().map(point).join('L')}L${edge(area.left, below.at(-1) ?? first)}Z`
-    const colour = colourOf(layer, n)
-    parts.push(`<path class="layer ${fillOf(colour)}" data-series="${escaped(layer.name)}" d="${path}"/>`)
-    if (isHatched(colour)) parts.push(`<path fill="url(#${hatch})" d="${path}"/>`)
-  }
+  // Behind the layers: over them they would change their colours.
   for (const { from, to, tip } of bands)
     parts.push(
       rect(
@@ -83,6 +71,22 @@ export function stackedArea(plot: StackedArea): Drawing {
         tip,
       ),
     )
+  const floor = new Array<number>(buckets).fill(0)
+  for (const [n, layer] of layers.entries()) {
+    const below = floor.map((value, bucket): [number, number] => [bucket, value])
+    for (let bucket = 0; bucket < buckets; bucket++)
+      floor[bucket] = (floor[bucket] ?? 0) + (layer.values[bucket] ?? 0)
+    const above = floor.map((value, bucket): [number, number] => [bucket, value])
+    // The middle of a bucket stands for it; the first and last reach to the edges.
+    const point = ([bucket, value]: [number, number]): string =>
+      `${px(x.place((bucket + 0.5) * step))} ${px(y.place(value))}`
+    const edge = (side: number, [, value]: [number, number]): string => `${px(side)} ${px(y.place(value))}`
+    const first: [number, number] = [0, 0]
+    const path = `M${edge(area.left, above[0] ?? first)}L${above.map(point).join('L')}L${edge(last, above.at(-1) ?? first)}L${edge(last, below.at(-1) ?? first)}L${below.reverse().map(point).join('L')}L${edge(area.left, below.at(-1) ?? first)}Z`
+    const colour = colourOf(layer, n)
+    parts.push(`<path class="layer ${fillOf(colour)}" data-series="${escaped(layer.name)}" d="${path}"/>`)
+    if (isHatched(colour)) parts.push(`<path fill="url(#${hatch})" d="${path}"/>`)
+  }
   const every = Math.ceil(buckets / TIPS_MAX)
   for (let bucket = 0; bucket < buckets; bucket += every) {
     const left = x.place(bucket * step)

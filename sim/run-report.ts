@@ -26,6 +26,7 @@ export function runReport(
     time: 'virtual',
     clusters: collector.clusters,
     durationMs: gatheredUntil,
+    ...(gatheredUntil > p.durationMs ? { arrivalsUntilMs: p.durationMs } : {}),
     breach: breach === null ? null : breach.message,
     summary: summaryOf(result, collector),
     promises,

@@ -18,6 +18,8 @@ const plots = z.array(
     marks: z.number(),
     words: z.number(),
     outside: z.array(z.string()),
+    /** Marks beyond the axes. */
+    beyond: z.array(z.string()),
     smallest: z.number(),
     overlapping: z.array(z.string()),
   }),
@@ -31,6 +33,13 @@ const PLOTS = `
     const marks = [...svg.querySelectorAll('path[data-series], rect.bar, rect.cell, .mark')]
     const words = [...svg.querySelectorAll('text')]
     const boxes = words.map((word) => word.getBoundingClientRect())
+    const axes = [...svg.querySelectorAll('line.axis')].map((axis) => axis.getBoundingClientRect())
+    const edge = (side, which) => axes.length === 0 ? frame[side] : which(...axes.map((axis) => axis[side]))
+    const area = { left: edge('left', Math.min), right: edge('right', Math.max), bottom: edge('bottom', Math.max) }
+    const beyond = marks.filter((mark) => {
+      const box = mark.getBoundingClientRect()
+      return box.left < area.left - 5 || box.right > area.right + 5 || box.bottom > area.bottom + 3
+    })
     const overlapping = []
     for (let a = 0; a < boxes.length; a++) for (let b = a + 1; b < boxes.length; b++) {
       const wide = Math.min(boxes[a].right, boxes[b].right) - Math.max(boxes[a].left, boxes[b].left)
@@ -45,6 +54,7 @@ const PLOTS = `
       words: words.length,
       outside: [...marks, ...words].filter((mark) => !inside(mark.getBoundingClientRect())).map((mark) => mark.outerHTML.slice(0, 120)),
       smallest: Math.min(...boxes.map(({ height }) => height)),
+      beyond: beyond.map((mark) => mark.outerHTML.slice(0, 120)),
       overlapping,
     }
   })`
@@ -154,9 +164,11 @@ describe('report of a simulated run, in a browser', () => {
     const all = await chromium.run(plots, PLOTS)
     expect(all.map(({ name }) => name)).toEqual(EXPECTED)
     for (const plot of all) {
-      expect({ name: plot.name, outside: plot.outside, overlapping: plot.overlapping }).toEqual({
-        name: plot.name,
+      const { name, outside, beyond, overlapping } = plot
+      expect({ name, outside, beyond, overlapping }).toEqual({
+        name,
         outside: [],
+        beyond: [],
         overlapping: [],
       })
       expect(plot.marks, plot.name).toBeGreaterThan(0)
