@@ -4,8 +4,13 @@ import type { BrokerStatus } from '../../broker/status.ts'
  * In what brokers that all know each other disagree about who is there, in words.
  * @param statuses null for a broker that does not answer
  * @param slots that each cluster's workers have
+ * @param ways where each cluster may reach others: whatever else a broker has learned leads past the proxies
  */
-export function disagreements(statuses: readonly (BrokerStatus | null)[], slots: number): string[] {
+export function disagreements(
+  statuses: readonly (BrokerStatus | null)[],
+  slots: number,
+  ways: readonly (readonly string[])[],
+): string[] {
   const found: string[] = []
   for (const [index, status] of statuses.entries()) {
     if (status === null) {
@@ -26,6 +31,10 @@ export function disagreements(statuses: readonly (BrokerStatus | null)[], slots:
       else if (peer.epoch !== other.epoch) found.push(`${name} knows a former life of ${other.name}`)
       else if (peer.slots.total !== slots)
         found.push(`${name} believes that ${other.name} has ${peer.slots.total} slots, not ${slots}`)
+    }
+    for (const { address } of status.peers) {
+      if (!ways[index]?.includes(address))
+        found.push(`${name} looks for somebody at ${address}, past the proxies`)
     }
     const strangers = status.peers.length - (statuses.length - 1)
     if (strangers > 0) found.push(`${name} knows ${strangers} peers too many`)

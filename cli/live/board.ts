@@ -17,8 +17,6 @@ export class Board {
   /** By cluster: tasks answered that ran in it, second by second, the latest last. */
   readonly ranByTick: number[][] = []
   #ranBefore: number[] = []
-  /** Of what is left of the run, for a progress bar; 0 to 1. */
-  progress = 0
   readonly #startedAt: number
 
   constructor(now: number) {

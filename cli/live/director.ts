@@ -176,7 +176,6 @@ export class Director {
     faults.begin(drawPlan(this.#p))
     const endsAt = this.#startedAt + this.#p.duration
     for (let now = clockMs(); now < endsAt; now = clockMs()) {
-      this.#board.progress = 1 - (endsAt - now) / this.#p.duration
       await pause(Math.min(POLL_MS, endsAt - now))
     }
   }
@@ -296,7 +295,9 @@ export class Director {
   }
 
   async #disagreements(): Promise<string[]> {
-    return disagreements(await this.#statuses(), this.#p.workers * this.#p.slots)
+    const { workers, slots } = this.#p
+    const ways = this.#clusters.map(({ index }) => this.#links?.peersOf(index) ?? [])
+    return disagreements(await this.#statuses(), workers * slots, ways)
   }
 
   async #look(): Promise<void> {

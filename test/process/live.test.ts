@@ -1,4 +1,6 @@
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { Worker } from '../../worker/main.ts'
 import { compile, until } from './cluster-rig.ts'
 import { MarkedCommand } from './marked-command.ts'
 
@@ -24,6 +26,16 @@ function live(...args: string[]): MarkedCommand {
   const command = new MarkedCommand('sim', 'live', ...args)
   made.push(command)
   return command
+}
+
+/** Where a cluster's broker takes workers, by its command line. */
+function localbeOf(run: MarkedCommand, cluster: string): string {
+  for (const pid of run.processes) {
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0')
+    const at = (flag: string) => words[words.indexOf(flag) + 1] ?? ''
+    if (words.includes('broker') && at('--name') === cluster) return at('--localbe')
+  }
+  throw new Error(`no broker ${cluster}`)
 }
 
 beforeAll(compile, 120_000)
@@ -57,6 +69,24 @@ test('a short live run keeps every promise, says so in figures that agree, and l
   expect(report.series.latencyOverall.answered).toBe(looked.get('no answer of the wrong task'))
   expect(report.faults.length).toBeGreaterThan(3)
   for (const { fromMs, untilMs } of report.faults) expect(untilMs).toBeGreaterThanOrEqual(fromMs)
+})
+
+test('a worker that answers nonsense is found out, and the run ends with 1 and the story of a task', {
+  timeout: 60_000,
+}, async () => {
+  const run = live(...SHORT, '--duration', '3s', '--faults', 'none', '--settle', '1s')
+  await until('tasks are sent', () => run.said.includes('Tasks are sent'), 40_000)
+  const rogue = new Worker({ connect: localbeOf(run, 'c0'), slots: 8, handler: () => 'nonsense' })
+  try {
+    expect(await run.ended).toBe(1)
+  } finally {
+    await rogue.stop()
+  }
+  expect(run.said).toMatch(/BREACH no answer of the wrong task, task c0h0\.1\/\d+\.\d+: nonsense instead of /)
+  expect(run.said).toMatch(/ sent \d+\.\d+ c0h0\.1/)
+  const [, folder = ''] = /wrote down is in (\S+)/.exec(run.said) ?? []
+  expect(readdirSync(folder)).toContain('c0h0.1.ledger')
+  rmSync(folder, { recursive: true })
 })
 
 describe('no process is left behind', () => {

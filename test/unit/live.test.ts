@@ -335,7 +335,7 @@ function status(index: number, changes: Partial<BrokerStatus> = {}): BrokerStatu
     .filter((other) => other !== index)
     .map((other) => ({
       name: `c${other}`,
-      address: '',
+      address: `to c${other}`,
       phase: 'up',
       configured: true,
       draining: false,
@@ -392,12 +392,13 @@ function status(index: number, changes: Partial<BrokerStatus> = {}): BrokerStatu
 }
 
 describe('brokers', () => {
+  const ways = [0, 1, 2].map((index) => status(index).peers.map(({ address }) => address))
   const three = () => [status(0), status(1), status(2)]
   const peersOf0 = (change: (peer: BrokerStatus['peers'][number]) => object) =>
     status(0, { peers: status(0).peers.map((peer) => ({ ...peer, ...change(peer) })) })
 
   test('agree when each knows each other as it is', () => {
-    expect(disagreements(three(), 8)).toEqual([])
+    expect(disagreements(three(), 8, ways)).toEqual([])
   })
 
   test.each<[string, (BrokerStatus | null)[]]>([
@@ -410,6 +411,10 @@ describe('brokers', () => {
       [peersOf0(({ name }) => (name === 'c1' ? { phase: 'lost' } : {})), status(1), status(2)],
     ],
     [
+      'c0 looks for somebody at elsewhere, past the proxies',
+      [peersOf0(({ name }) => (name === 'c1' ? { address: 'elsewhere' } : {})), status(1), status(2)],
+    ],
+    [
       'c0 knows a former life of c1',
       [peersOf0(({ name }) => (name === 'c1' ? { epoch: 7 } : {})), status(1), status(2)],
     ],
@@ -418,7 +423,7 @@ describe('brokers', () => {
       [peersOf0(({ name }) => (name === 'c1' ? { slots: { free: 4, total: 4 } } : {})), status(1), status(2)],
     ],
   ])('disagree when %s', (words, statuses) => {
-    expect(disagreements(statuses, 8)).toContain(words)
+    expect(disagreements(statuses, 8, ways)).toContain(words)
   })
 
   test('hold nothing when all work is done, and otherwise say what', () => {
