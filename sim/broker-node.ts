@@ -52,8 +52,6 @@ export class BrokerNode extends Listener implements BrokerPort {
   #dirty: Link[] = []
   #spare: Link[] = []
   readonly #failed: { link: Link; records: readonly Record[]; reason: UndeliveredReason }[] = []
-  /** Virtual time of the turn under way: the port's calls happen then. */
-  #at = 0
 
   constructor(
     queue: EventQueue,
@@ -72,22 +70,19 @@ export class BrokerNode extends Listener implements BrokerPort {
     this.#network = network
     this.#watch = watch
     this.epoch = epoch
-    this.#at = at
-    this.core = new Broker(config, this, epoch, random, clock.read(at))
+    this.core = new Broker(config, this, epoch, random, this.shows(at))
     const { localfe, localbe, cloudfe, statebe } = addresses(config.name)
     for (const address of [localfe, localbe, cloudfe, statebe]) network.listen(address, this, at)
     this.rest(at)
   }
 
   addPeers(peers: readonly string[], at: number): void {
-    this.#at = at
-    this.core.setPeers(peers, this.clock.read(at))
+    this.core.setPeers(peers, this.shows(at))
     this.endTurn(at)
   }
 
   drain(deadlineMs: number, at: number): void {
-    this.#at = at
-    this.core.drain(deadlineMs, this.clock.read(at))
+    this.core.drain(deadlineMs, this.shows(at))
     this.endTurn(at)
   }
 
@@ -103,15 +98,13 @@ export class BrokerNode extends Listener implements BrokerPort {
   }
 
   protected override timeout(now: number, at: number): void {
-    this.#at = at
     this.core.timeout(now)
     this.endTurn(at)
   }
 
   override arrived(pipe: Pipe, message: Message, at: number): void {
     if (pipe.socket === 'statebe') return
-    this.#at = at
-    const now = this.clock.read(at)
+    const now = this.shows(at)
     this.#watch.atBroker(this, pipe.socket, pipe.key, message, at)
     if (pipe.socket === 'localfe') this.core.localfe(pipe.key, message, now)
     else if (pipe.socket === 'localbe') this.core.localbe(pipe.key, message, now)
@@ -120,8 +113,7 @@ export class BrokerNode extends Listener implements BrokerPort {
   }
 
   override answered(pipe: Pipe, message: Message, at: number): void {
-    this.#at = at
-    const now = this.clock.read(at)
+    const now = this.shows(at)
     if (pipe.socket === 'statebe') this.core.statefe(message, now)
     else {
       this.#watch.atBroker(this, 'cloudbe', pipe.name, message, at)
@@ -143,14 +135,13 @@ export class BrokerNode extends Listener implements BrokerPort {
     const pipes = this.#pipes[pipe.socket]
     if (pipes.get(pipe.key) === pipe) pipes.delete(pipe.key)
     if (pipe.socket !== 'localbe' || !this.alive) return
-    this.core.workerDisconnected(this.clock.read(at))
+    this.core.workerDisconnected(this.shows(at))
     if (!this.frozen) this.rest(at)
   }
 
   override hungUp(pipe: Pipe, at: number): void {
     if (pipe.socket !== 'cloudfe' || !this.alive || this.frozen) return
-    this.#at = at
-    this.core.peerDisconnected(pipe.name, this.clock.read(at))
+    this.core.peerDisconnected(pipe.name, this.shows(at))
     this.endTurn(at)
   }
 
@@ -169,11 +160,18 @@ export class BrokerNode extends Listener implements BrokerPort {
     this.#watch.published(this, state)
     const message: Message = { from: this.epoch, to: 0, records: [state] }
     // What a subscriber's pipe does not take, it misses.
-    for (const pipe of this.#subscribers) this.#network.sendBack(pipe, message, this.#at)
+    for (const pipe of this.#subscribers) this.#network.sendBack(pipe, message, this.queue.time)
   }
 
   connectPeer(link: Link, address: string): void {
-    const pipe = this.#network.dial(this, 'cloudfe', address, this.core.config.name, link.key, this.#at)
+    const pipe = this.#network.dial(
+      this,
+      'cloudfe',
+      address,
+      this.core.config.name,
+      link.key,
+      this.queue.time,
+    )
     this.#pipes.cloudbe.set(link.key, pipe)
   }
 
@@ -187,12 +185,12 @@ export class BrokerNode extends Listener implements BrokerPort {
       this.#transmit(link, link.outbox, records)
     }
     this.#pipes.cloudbe.delete(link.key)
-    this.#network.close(pipe, this.#at)
+    this.#network.close(pipe, this.queue.time)
   }
 
   subscribe(address: string): void {
     if (this.#subscriptions.has(address)) return
-    const pipe = this.#network.dial(this, 'statebe', address, this.name, address, this.#at)
+    const pipe = this.#network.dial(this, 'statebe', address, this.name, address, this.queue.time)
     this.#subscriptions.set(address, pipe)
   }
 
@@ -200,7 +198,7 @@ export class BrokerNode extends Listener implements BrokerPort {
     const pipe = this.#subscriptions.get(address)
     if (pipe === undefined) return
     this.#subscriptions.delete(address)
-    this.#network.close(pipe, this.#at)
+    this.#network.close(pipe, this.queue.time)
   }
 
   event(event: BrokerEvent): void {
@@ -216,7 +214,7 @@ export class BrokerNode extends Listener implements BrokerPort {
     while (this.#failed.length > 0) {
       const failed = this.#failed.splice(0)
       for (const { link, records, reason } of failed) {
-        this.core.undelivered(link, records, reason, this.clock.read(at))
+        this.core.undelivered(link, records, reason, this.shows(at))
       }
       this.#flush()
     }
@@ -257,8 +255,8 @@ export class BrokerNode extends Listener implements BrokerPort {
     const message: Message = { from: this.epoch, to: link.epoch, records }
     const sent =
       link.socket === 'cloudbe'
-        ? this.#network.sendOut(pipe, message, this.#at)
-        : this.#network.sendBack(pipe, message, this.#at)
+        ? this.#network.sendOut(pipe, message, this.queue.time)
+        : this.#network.sendBack(pipe, message, this.queue.time)
     if (!sent) this.#failed.push({ link, records, reason: 'full' })
   }
 }

@@ -29,10 +29,13 @@ class Wire {
   readonly connection: Connection
   readonly pipe: Pipe
   records: Record[] | null = null
+  /** The one that was opened before, while it is open. */
+  next: Wire | null
 
-  constructor(connection: Connection, pipe: Pipe) {
+  constructor(connection: Connection, pipe: Pipe, next: Wire | null) {
     this.connection = connection
     this.pipe = pipe
+    this.next = next
   }
 }
 
@@ -44,12 +47,11 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   asked: Errand | null = null
   readonly #network: Network
   readonly #watch: Watch
-  /** Open ones; nearly always one. */
-  readonly #wires: Wire[] = []
+  /** The latest of those that are open; nearly always the only one. */
+  #wires: Wire | null = null
   /** Streams of which the application takes a piece when the turn is over. */
   #pieces: SimCall[] | null = null
   #opened = 0
-  #at = 0
 
   constructor(
     queue: EventQueue,
@@ -70,14 +72,12 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   }
 
   submit(call: SimCall, at: number): void {
-    this.#at = at
     this.#watch.submitted(this, call, at)
-    this.core.submit(call, this.clock.read(at))
+    this.core.submit(call, this.shows(at))
     this.endTurn(at)
   }
 
   cancel(call: SimCall, at: number): void {
-    this.#at = at
     this.core.cancel(call)
     this.endTurn(at)
   }
@@ -91,7 +91,6 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   }
 
   protected override timeout(now: number, at: number): void {
-    this.#at = at
     this.core.timeout(now)
     this.endTurn(at)
   }
@@ -100,10 +99,9 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   override hungUp(): void {}
 
   override answered(pipe: Pipe, message: Message, at: number): void {
-    for (const wire of this.#wires) {
+    for (let wire = this.#wires; wire !== null; wire = wire.next) {
       if (wire.pipe !== pipe) continue
-      this.#at = at
-      this.core.receive(wire.connection, message, this.clock.read(at))
+      this.core.receive(wire.connection, message, this.shows(at))
       this.endTurn(at)
       return
     }
@@ -111,18 +109,25 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
 
   open(connection: Connection): void {
     const key = `${this.name}~${this.#opened++}`
-    const pipe = this.#network.dial(this, 'localfe', connection.endpoint.address, key, key, this.#at)
-    this.#wires.push(new Wire(connection, pipe))
+    const pipe = this.#network.dial(this, 'localfe', connection.endpoint.address, key, key, this.queue.time)
+    this.#wires = new Wire(connection, pipe, this.#wires)
   }
 
   close(connection: Connection): void {
-    const index = this.#wires.findIndex((wire) => wire.connection === connection)
-    const [wire] = index < 0 ? [] : this.#wires.splice(index, 1)
-    if (wire !== undefined) this.#network.close(wire.pipe, this.#at)
+    let later: Wire | null = null
+    for (let wire = this.#wires; wire !== null; wire = wire.next) {
+      if (wire.connection === connection) {
+        if (later === null) this.#wires = wire.next
+        else later.next = wire.next
+        this.#network.close(wire.pipe, this.queue.time)
+        return
+      }
+      later = wire
+    }
   }
 
   send(connection: Connection, record: Record): void {
-    for (const wire of this.#wires) {
+    for (let wire = this.#wires; wire !== null; wire = wire.next) {
       if (wire.connection !== connection) continue
       if (wire.records === null) wire.records = [record]
       else wire.records.push(record)
@@ -131,11 +136,11 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   }
 
   settle(call: SimCall, outcome: Outcome): void {
-    this.#watch.settled(this, call, outcome, this.#at)
+    this.#watch.settled(this, call, outcome, this.queue.time)
   }
 
   partial(call: SimCall, piece: Partial): void {
-    this.#watch.piece(this, call, piece, this.#at)
+    this.#watch.piece(this, call, piece, this.queue.time)
     if (this.#pieces === null) this.#pieces = [call]
     else this.#pieces.push(call)
   }
@@ -150,7 +155,7 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
       this.#pieces = null
       for (const call of pieces) this.core.taken(call, call.attempt)
     }
-    for (const wire of this.#wires) {
+    for (let wire = this.#wires; wire !== null; wire = wire.next) {
       const { records } = wire
       if (records === null) continue
       wire.records = null

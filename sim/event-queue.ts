@@ -38,7 +38,7 @@ export class EventQueue {
   #cursor = 0
   #length = 0
   #pushed = 0
-  /** When the item that `pop` returned last happens, ms. */
+  /** Now: when the item that `pop` returned last happens, or later if nothing does until then; ms. */
   time = 0
 
   get length(): number {

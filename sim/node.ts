@@ -6,21 +6,12 @@ import type { Random } from './random.ts'
 /** A node's clock: it starts where it likes and runs a little fast or slow. */
 export class Clock {
   readonly offsetMs: number
-  readonly rate: number
+  /** How much it gains, in thousand-millionths: an integer, which lies in the object itself. */
+  readonly gainPpb: number
 
   constructor(offsetMs: number, rate: number) {
     this.offsetMs = offsetMs
-    this.rate = rate
-  }
-
-  /** What the node's clock shows at virtual time `at`. */
-  read(at: number): number {
-    return this.offsetMs + this.rate * at
-  }
-
-  /** The virtual time at which the node's clock shows `shown`. */
-  when(shown: number): number {
-    return (shown - this.offsetMs) / this.rate
+    this.gainPpb = Math.round((rate - 1) * 1e9)
   }
 }
 
@@ -61,7 +52,6 @@ export abstract class Node implements Happening {
   readonly mark: number
   readonly name: string
   readonly cluster: number
-  readonly clock: Clock
   alive = true
   frozen = false
   /** Cut off from everybody, its own cluster included. */
@@ -69,6 +59,8 @@ export abstract class Node implements Happening {
   /** The first of the connections that it opened; each knows the next. */
   dialled: Pipe | null = null
   protected readonly queue: EventQueue
+  readonly #offsetMs: number
+  readonly #gainPpb: number
   #wakeAt = Number.POSITIVE_INFINITY
   /** What came while it was stopped. */
   #backlog: Happening[] | null = null
@@ -80,7 +72,18 @@ export abstract class Node implements Happening {
     this.mark = number
     this.name = name
     this.cluster = cluster
-    this.clock = clock
+    this.#offsetMs = clock.offsetMs
+    this.#gainPpb = clock.gainPpb
+  }
+
+  /** What its clock shows at virtual time `at`. */
+  shows(at: number): number {
+    return this.#offsetMs + at + at * this.#gainPpb * 1e-9
+  }
+
+  /** The virtual time at which its clock shows `shown`. */
+  #whenItShows(shown: number): number {
+    return (shown - this.#offsetMs) / (1 + this.#gainPpb * 1e-9)
   }
 
   /** Its core's, on its own clock. */
@@ -99,7 +102,7 @@ export abstract class Node implements Happening {
     if (at !== this.#wakeAt || !this.alive) return
     this.#wakeAt = Number.POSITIVE_INFINITY
     if (this.frozen || (this.#loop !== null && this.#waits(this.#loop, at))) return
-    const now = this.clock.read(at)
+    const now = this.shows(at)
     if (this.nextTimeout() <= now) this.timeout(now, at)
     this.rest(at)
   }
@@ -160,7 +163,7 @@ export abstract class Node implements Happening {
   #leave(loop: Loop, at: number): void {
     if (!this.alive) return
     loop.mode = Mode.Leaves
-    const now = this.clock.read(at)
+    const now = this.shows(at)
     if (this.nextTimeout() <= now) this.timeout(now, at)
     else this.letOut(at)
     loop.mode = Mode.Reads
@@ -180,7 +183,7 @@ export abstract class Node implements Happening {
   protected rest(at: number): void {
     const next = this.nextTimeout()
     if (next === Number.POSITIVE_INFINITY) return
-    const wakeAt = Math.max(this.clock.when(next), at + TIMER_GRAIN_MS)
+    const wakeAt = Math.max(this.#whenItShows(next), at + TIMER_GRAIN_MS)
     if (wakeAt >= this.#wakeAt) return
     this.#wakeAt = wakeAt
     this.queue.push(wakeAt, this)

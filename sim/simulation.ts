@@ -434,6 +434,7 @@ export class Simulation {
   step(until: number): boolean {
     if (this.queue.nextTime() > until) {
       this.at = until
+      this.queue.time = until
       return false
     }
     const happening = this.queue.pop()
@@ -590,7 +591,7 @@ export class Simulation {
         if (peer.link.epoch !== other.broker.epoch) return `${name} knows ${other.name} by an earlier epoch`
         if (peer.blocked) return `${name} holds ${other.name} for blocked`
         if (peer.draining) return `${name} holds ${other.name} for draining`
-        const now = broker.clock.read(this.at)
+        const now = broker.shows(this.at)
         if (!peer.takesTasks(now, this.p.stateTtlMs)) return `${name} has no fresh state of ${other.name}`
       }
       for (const cluster of this.clusters) {

@@ -67,7 +67,6 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   /** The receiver's epoch in the header of what is gathered. */
   #to = 0
   #opened = 0
-  #at = 0
 
   constructor(
     queue: EventQueue,
@@ -92,8 +91,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   }
 
   begin(at: number): void {
-    this.#at = at
-    this.core.start(this.clock.read(at))
+    this.core.start(this.shows(at))
     this.endTurn(at)
   }
 
@@ -108,7 +106,6 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   }
 
   kill(at: number): void {
-    this.#at = at
     for (let run = this.#firstRun; run !== null; run = this.#firstRun) this.#end(run, 'died')
     this.#network.kill(this, at)
   }
@@ -137,7 +134,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     else this.#lastRun.next = run
     this.#lastRun = run
     this.#running++
-    this.#watch.started(this, request.id, run.work, this.#at)
+    this.#watch.started(this, request.id, run.work, this.queue.time)
     this.#schedule(run, run.work === null ? 1 : run.work.serviceMs / (run.work.pieces + 1))
     return run
   }
@@ -164,9 +161,8 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
       this.#hanging.push(run)
       return
     }
-    this.#at = at
     const { work } = run
-    const now = this.clock.read(at)
+    const now = this.shows(at)
     if (work !== null && work.behaviour === Behaviour.Kills) {
       this.#watch.note(this.name, `dies of task ${work.number}`, at)
       this.kill(at)
@@ -191,7 +187,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   }
 
   #schedule(run: Run, afterMs: number): void {
-    run.stepAt = this.#at + afterMs
+    run.stepAt = this.queue.time + afterMs
     this.queue.push(run.stepAt, run)
   }
 
@@ -203,7 +199,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     else next.previous = previous
     this.#running--
     run.over = true
-    this.#watch.ended(this, run.request.id, run.work, how, this.#at)
+    this.#watch.ended(this, run.request.id, run.work, how, this.queue.time)
   }
 
   // ---------------------------------------------------------------- the broker
@@ -213,7 +209,6 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   }
 
   protected override timeout(now: number, at: number): void {
-    this.#at = at
     this.core.timeout(now)
     this.endTurn(at)
   }
@@ -223,20 +218,19 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
 
   override answered(pipe: Pipe, message: Message, at: number): void {
     if (pipe !== this.#pipe) return
-    this.#at = at
-    this.core.receive(message, this.clock.read(at))
+    this.core.receive(message, this.shows(at))
     this.endTurn(at)
   }
 
   open(endpoint: string): void {
     const key = `${this.name}~${this.epoch}.${this.#opened++}`
-    this.#pipe = this.#network.dial(this, 'localbe', endpoint, key, key, this.#at)
+    this.#pipe = this.#network.dial(this, 'localbe', endpoint, key, key, this.queue.time)
   }
 
   close(farewell: boolean): void {
     if (farewell) this.#flush()
     this.#records = null
-    if (this.#pipe !== null) this.#network.close(this.#pipe, this.#at)
+    if (this.#pipe !== null) this.#network.close(this.#pipe, this.queue.time)
     this.#pipe = null
   }
 
@@ -248,11 +242,11 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   }
 
   event(event: WorkerEvent): void {
-    this.#watch.workerSays(this, event, this.#at)
+    this.#watch.workerSays(this, event, this.queue.time)
   }
 
   stopped(error: Failure | undefined): void {
-    if (error !== undefined) this.#watch.note(this.name, `stops: ${error.message}`, this.#at)
+    if (error !== undefined) this.#watch.note(this.name, `stops: ${error.message}`, this.queue.time)
   }
 
   protected override letOut(at: number): void {
@@ -268,6 +262,6 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     if (this.repeats) {
       for (const record of [...records]) if (record.kind === Kind.Reply) records.push({ ...record })
     }
-    this.#network.sendOut(this.#pipe, { from: this.epoch, to: this.#to, records }, this.#at)
+    this.#network.sendOut(this.#pipe, { from: this.epoch, to: this.#to, records }, this.queue.time)
   }
 }

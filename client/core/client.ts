@@ -52,8 +52,8 @@ export class Client<C extends Call> implements Machine {
   readonly #endpoints: readonly Endpoint[]
   readonly #wheel = new DeadlineWheel<C>()
   /** Calls under way, by the high bits of their token. */
-  readonly #table: (C | undefined)[] = []
-  readonly #freeIndices: number[] = []
+  readonly #table: (C | undefined)[] = [undefined]
+  readonly #freeIndices: number[] = [0]
   readonly #due: C[] = []
   #outstanding = 0
   #current: Connection | undefined

@@ -5,6 +5,7 @@ import { EMPTY_BODY, Kind, RejectReason, Role, VERSION_MAJOR, VERSION_MINOR } fr
 import type { Assignment, Failure } from './assignment.ts'
 import type { WorkerCoreConfig } from './config.ts'
 import { WorkerCounters } from './counters.ts'
+import { HeldTasks } from './held-tasks.ts'
 import type { WorkerPort } from './port.ts'
 
 const Phase = {
@@ -62,7 +63,7 @@ export class Worker<A extends Assignment> implements Machine {
   #received = 0
   #sent = 0
   /** What this epoch of the broker expects an answer for. */
-  readonly #assignments = new Map<Token, A>()
+  readonly #assignments = new HeldTasks<A>()
   /** Tasks that still run though nobody expects an answer: each takes a slot. */
   #orphans = 0
   /** Slots as they were last offered. */
@@ -207,7 +208,7 @@ export class Worker<A extends Assignment> implements Machine {
   #ended(assignment: A): boolean {
     if (assignment.expected) {
       assignment.expected = false
-      this.#assignments.delete(assignment.token)
+      this.#assignments.delete(assignment)
       return true
     }
     this.#orphans--
@@ -351,7 +352,7 @@ export class Worker<A extends Assignment> implements Machine {
 
   #request(request: Request, now: number): void {
     this.#received++
-    if (this.#assignments.has(request.token)) this.counters.drop('duplicate_request')
+    if (this.#assignments.get(request.token) !== undefined) this.counters.drop('duplicate_request')
     else if (this.#leaveAt !== undefined) this.#reject(request.token, RejectReason.Draining)
     else if (this.#free <= 0) this.#reject(request.token, RejectReason.Full)
     else if (request.timeLeftMs === 0) {
@@ -360,7 +361,7 @@ export class Worker<A extends Assignment> implements Machine {
       this.#turnDown(request, { code: ErrorCode.Expired, message, retryable: true })
     } else {
       const assignment = this.#port.start(request, now)
-      this.#assignments.set(request.token, assignment)
+      this.#assignments.add(assignment)
       this.counters.started++
       if (assignment.deadlineAt < this.#deadlineAt) this.#deadlineAt = assignment.deadlineAt
     }
@@ -407,7 +408,7 @@ export class Worker<A extends Assignment> implements Machine {
   }
 
   #inventory(): void {
-    const tokens = [...this.#assignments.keys()]
+    const tokens = Array.from(this.#assignments.values(), ({ token }) => token)
     // An answer that waits here is as good as a task that runs: it will come.
     for (const record of this.#kept) if (record.kind === Kind.Reply) tokens.push(record.token)
     this.#say({ kind: Kind.Inventory, received: this.#received, tokens })
@@ -631,7 +632,7 @@ export class Worker<A extends Assignment> implements Machine {
   }
 
   #leave(error: Failure | undefined): void {
-    const tokens = [...this.#assignments.keys()]
+    const tokens = Array.from(this.#assignments.values(), ({ token }) => token)
     const reason = error === undefined ? 'the worker leaves' : error.message
     this.#abandonAll(LEAVING)
     if (this.#phase === Phase.Open) {
@@ -648,8 +649,7 @@ export class Worker<A extends Assignment> implements Machine {
 
   /** Nobody expects an answer to what runs any more. */
   #abandonAll(why: Failure): number {
-    const abandoned = [...this.#assignments.values()]
-    this.#assignments.clear()
+    const abandoned = this.#assignments.clear()
     this.#deadlineAt = Number.POSITIVE_INFINITY
     for (const assignment of abandoned) {
       assignment.expected = false
