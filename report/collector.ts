@@ -11,7 +11,7 @@ export type FaultHandle = number
 
 const BUCKETS_MAX = 512
 /** Of a run of the length that was foreseen; the rest is for what comes after. */
-const BUCKETS_WANTED = 256
+const BUCKETS_WANTED = 128
 const USUAL_BUCKET_MS = 250
 /** Beyond this a latency counts as this much, µs: one hour. */
 const LATENCY_MAX_US = 3_600_000_000

@@ -14,6 +14,8 @@ export interface HeatMatrix {
   readonly values: readonly (readonly number[])[]
   /** On the diagonal is nothing to show. */
   readonly hollow?: boolean
+  /** The last row and column stand for many others together: told, but not compared. */
+  readonly rest?: boolean
   readonly width?: number
 }
 
@@ -24,7 +26,18 @@ const CELL_MAX = 52
 
 /** Cells in a table, the darker the more; in numbers as well where they fit. */
 export function heatMatrix(matrix: HeatMatrix): Drawing {
-  const { title, rows, columns, rowLabel, columnLabel, what, values, hollow = false, width = WIDE } = matrix
+  const {
+    title,
+    rows,
+    columns,
+    rowLabel,
+    columnLabel,
+    what,
+    values,
+    hollow = false,
+    rest = false,
+    width = WIDE,
+  } = matrix
   const rowNames = rows.map(clipped)
   const columnNames = columns.map(clipped)
   const left = 34 + Math.max(0, ...rowNames.map(widthOf))
@@ -33,7 +46,11 @@ export function heatMatrix(matrix: HeatMatrix): Drawing {
   const upright = widest > cell - 2
   const top = 24 + (upright ? widest + 6 : 18)
   const tall = Math.min(cell, 30)
-  const most = values.flat().reduce((a, b) => Math.max(a, b), 0)
+  const isRest = (r: number, c: number): boolean =>
+    rest && (r === rows.length - 1 || c === columns.length - 1)
+  const most = values
+    .flatMap((row, r) => row.filter((_, c) => !isRest(r, c)))
+    .reduce((a, b) => Math.max(a, b), 0)
   const middle = top + (rows.length * tall) / 2
   const parts = [
     text(left, 14, `${columnLabel} →`, 'start', 'muted'),
@@ -53,9 +70,9 @@ export function heatMatrix(matrix: HeatMatrix): Drawing {
     const y = top + r * tall
     if (tall >= 11 || r % 2 === 0) parts.push(text(left - 6, y + tall / 2 + 4, name, 'end', 'muted'))
     for (const c of columns.keys()) {
-      if (hollow && r === c) continue
+      if (hollow && r === c && !isRest(r, c)) continue
       const value = values[r]?.[c] ?? 0
-      const shade = shadeOf(value, most)
+      const shade = isRest(r, c) ? 0 : shadeOf(value, most)
       const x = left + c * cell
       const tip = `${rows[r] ?? ''} → ${columns[c] ?? ''}: ${short(value)} ${what}`
       parts.push(rect(`cell h${shade}`, x, y, cell, tall, tip))

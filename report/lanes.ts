@@ -86,11 +86,9 @@ export function lanes(plot: Lanes): Drawing {
       continue
     }
     const ends = taken[lane] ?? []
-    // What happens at the same time goes below each other, as far as there is room.
-    const row = Math.max(
-      0,
-      ends.findIndex((edge) => edge <= left),
-    )
+    // What happens at the same time goes below each other; where there is no room, where it is first to end.
+    const free = ends.findIndex((edge) => edge <= left)
+    const row = free >= 0 ? free : ends.indexOf(Math.min(...ends))
     ends[row] = right + 2
     const y = top + 3 + row * (BAR + 2)
     parts.push(

@@ -24,8 +24,8 @@ const SHOWN_MAX = 24
 /** Faults drawn at most; beyond, a page takes longer to open than to read. */
 const MARKS_MAX = 3000
 const FAULT_ROWS_MAX = 500
-/** Kills set off in plots of the whole federation, if they are no more than that: else all is set off. */
-const BANDS_MAX = 40
+/** Share of the time beyond which setting it off would set off nothing. */
+const BANDS_SHARE_MAX = 0.7
 
 const KIND_OF: { readonly [kind: string]: MarkKind } = {
   cluster: 'kill',
@@ -127,7 +127,9 @@ function timeline(report: Report, unit: TimeUnit): Html {
     const to = (fault.untilMs ?? report.durationMs) / unit.ms
     const at = new Set([laneOf.get(fault.cluster) ?? shown.length])
     if (fault.other !== null) at.add(laneOf.get(fault.other) ?? at.values().next().value ?? 0)
-    for (const lane of at) marks.push({ lane, from, to, kind: kindOf(fault.kind), tip })
+    // So much happens to the others that only the beginnings can be told apart.
+    for (const lane of at)
+      marks.push({ lane, from, to: lane < shown.length ? to : from, kind: kindOf(fault.kind), tip })
   }
   const full = all.reduce((top, { values }) => values.reduce<number>((a, b) => Math.max(a, b ?? 0), top), 1)
   const left = clusters.length - shown.length
@@ -386,8 +388,8 @@ function lending({ clusters, series }: Report): Html {
           columnLabel: 'came from',
           what: 'tasks',
           values,
-          // What the others lent each other is no cluster's own.
-          hollow: !some,
+          hollow: true,
+          rest: some,
           width,
         }),
       `${whole(sum(loans.map(([, , tasks]) => tasks)))} tasks ran in another cluster than the one they came from.`,
@@ -406,21 +408,29 @@ function stops({ kind }: Fault): boolean {
   return kind === 'cluster' || kind === 'broker' || kind === 'freeze-cluster' || kind === 'freeze-broker'
 }
 
+/** When any cluster was out of action; what overlaps is one. Empty where that was most of the time. */
 function bands(report: Report, unit: TimeUnit): Band[] {
-  const stopped = report.faults.filter(stops)
-  if (stopped.length > BANDS_MAX) return []
-  return stopped.map((fault) => ({
-    from: fault.fromMs / unit.ms,
-    to: (fault.untilMs ?? report.durationMs) / unit.ms,
-    tip: told(fault, report),
-  }))
+  const merged: { from: number; to: number; tips: string[] }[] = []
+  for (const fault of report.faults.filter(stops).sort((a, b) => a.fromMs - b.fromMs)) {
+    const [from, to] = [fault.fromMs / unit.ms, (fault.untilMs ?? report.durationMs) / unit.ms]
+    const before = merged.at(-1)
+    if (before === undefined || from > before.to) merged.push({ from, to, tips: [told(fault, report)] })
+    else {
+      before.to = Math.max(before.to, to)
+      before.tips.push(told(fault, report))
+    }
+  }
+  const share = (sum(merged.map(({ from, to }) => to - from)) * unit.ms) / report.durationMs
+  if (share > BANDS_SHARE_MAX) return []
+  return merged.map(({ from, to, tips }) => ({ from, to, tip: tips.slice(0, 20).join('\n') }))
 }
 
 /** What stands out in plots of the whole federation. */
 function setOff(report: Report): string {
-  const { length } = report.faults.filter(stops)
   const dead =
-    length > 0 && length <= BANDS_MAX ? 'Set off: a cluster, or its broker, was dead or frozen. ' : ''
+    bands(report, { unit: 'ms', ms: 1 }).length > 0
+      ? 'Set off: a cluster, or its broker, was dead or frozen. '
+      : ''
   const { arrivalsUntilMs } = report
   return arrivalsUntilMs === undefined
     ? dead

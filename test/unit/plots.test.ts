@@ -226,6 +226,30 @@ describe('plots', () => {
     expect(plot.body.match(/class="cell h\d" [^>]*><title>a/g)?.length).toBe(2)
   })
 
+  test('what stands for many others together is not compared with single ones', () => {
+    const plot = heatMatrix({
+      title: 'Loans',
+      rows: ['a', 'b', OTHERS],
+      columns: ['a', 'b', OTHERS],
+      rowLabel: 'lent by',
+      columnLabel: 'borrowed by',
+      what: 'tasks',
+      values: [
+        [0, 5, 900],
+        [1, 0, 0],
+        [700, 0, 12_000],
+      ],
+      hollow: true,
+      rest: true,
+    })
+    const shades = [...plot.body.matchAll(/class="cell h(\d)"[^>]*><title>(.*?):/g)].map(
+      ([, h, of]) => `${of} ${h}`,
+    )
+    expect(shades).toContain('a → b 6')
+    expect(shades).toContain('b → a 2')
+    expect(shades).toContain('others → others 0')
+  })
+
   test('marks of the same time in a lane lie below each other', () => {
     const mark = { lane: 0, from: 1, to: 5, kind: 'kill', tip: evil } as const
     const plot = lanes({

@@ -10,7 +10,7 @@ function pair(durationMs?: number): Collector {
 
 describe('series of a run', () => {
   test('a task counts where it ran, and as a loan when it came from elsewhere', () => {
-    const collector = pair(2560)
+    const collector = pair(1280)
     collector.answered(5, 1, 0, 0)
     collector.answered(15, 1, 0, 1)
     collector.answered(16, 1, 0, 1)
@@ -28,7 +28,7 @@ describe('series of a run', () => {
   })
 
   test('percentiles are those of the bucket, within a percent; the maximum is exact', () => {
-    const collector = pair(256_000)
+    const collector = pair(128_000)
     for (let i = 1; i <= 1000; i++) collector.answered(500, i + 0.25, 0, 0)
     collector.answered(1500, 7, 0, 0)
     const { latency, latencyOverall } = collector.series(2000)
@@ -42,7 +42,7 @@ describe('series of a run', () => {
   })
 
   test('where nothing was answered there is no latency, rather than none at all', () => {
-    const collector = pair(2560)
+    const collector = pair(1280)
     collector.failed(5)
     const { latency, latencyOverall, failed } = collector.series(10)
     expect(latency).toEqual({ p50: [null], p90: [null], p99: [null], max: [null] })
@@ -51,7 +51,7 @@ describe('series of a run', () => {
   })
 
   test('what is spare is averaged over time, not over reports', () => {
-    const collector = pair(2560)
+    const collector = pair(1280)
     collector.spare(0, 0, 10)
     collector.spare(9, 0, 0)
     collector.spare(9.5, 0, 0)
@@ -62,7 +62,7 @@ describe('series of a run', () => {
   })
 
   test('a run longer than foreseen gets wider buckets and loses nothing', () => {
-    const collector = pair(256)
+    const collector = pair(128)
     let lent = 0
     for (let at = 0; at < 5000; at++) {
       collector.answered(at, at / 10, 0, at % 2)
@@ -115,7 +115,7 @@ describe('series of a run', () => {
   })
 
   test('a last bucket that has hardly begun is left out', () => {
-    const collector = pair(2560)
+    const collector = pair(1280)
     collector.answered(5, 1, 0, 0)
     collector.answered(11, 1, 0, 0)
     expect(collector.series(12).buckets).toBe(1)
