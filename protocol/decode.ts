@@ -19,6 +19,8 @@ import type {
   Record,
   Refuse,
   RejectReason,
+  Reply,
+  Request,
   Role,
   ServiceCapacity,
   Token,
@@ -111,6 +113,10 @@ const NO_TOKENS: readonly Token[] = []
 const NO_NAMES: readonly string[] = []
 const EMPTY_FRAME = Buffer.alloc(0)
 const EMPTY_VIEW = new DataView(EMPTY_FRAME.buffer, EMPTY_FRAME.byteOffset, 0)
+
+/** Octets of what comes first in a REQUEST and in a REPLY: token, numbers and flags. */
+const REQUEST_FIXED = 22
+const REPLY_FIXED = 29
 
 /** Slots of the cache of names, a power of two. */
 const NAMES_CACHED = 1024
@@ -209,70 +215,10 @@ class Cursor {
   /** The record under way; undefined for an unknown kind, one that is left out, and after a failure. */
   #record(kind: number): Record | undefined {
     switch (kind) {
-      case Kind.Request: {
-        const token = this.#token()
-        const attempt = this.u32()
-        const timeLeftMs = this.u32()
-        const priority = this.u8()
-        if (priority > PRIORITY_MAX) this.#fail(Reason.Number)
-        const flags = this.u8()
-        const creditUpTo = this.u32()
-        const id = this.#id()
-        const service = this.text8()
-        const traceparent = this.#traceparent()
-        const body = this.#body()
-        if (this.#excess > 0) {
-          if (this.#oversized === undefined) this.#oversized = [token]
-          else this.#oversized.push(token)
-        }
-        return {
-          kind: Kind.Request,
-          token,
-          id,
-          attempt,
-          timeLeftMs,
-          priority,
-          flags,
-          creditUpTo,
-          service,
-          traceparent,
-          body,
-        }
-      }
-      case Kind.Reply: {
-        const token = this.#token()
-        let retryable = this.#flag()
-        const retryAfterMs = this.u32()
-        const attempts = this.u32()
-        const queuedUs = this.u32()
-        const runUs = this.u32()
-        const partials = this.u32()
-        let code = this.text8()
-        const cluster = this.text8()
-        const worker = this.text8()
-        let message = this.text16(MESSAGE_MAX)
-        const body = this.#body()
-        if (this.#excess > 0) {
-          retryable = false
-          code = ErrorCode.TooLarge
-          message = `The reply has ${this.#excess} octets, and ${this.#bodyMax} are taken here: raise bodyMax, or reply in pieces.`
-        }
-        return {
-          kind: Kind.Reply,
-          token,
-          code,
-          retryable,
-          retryAfterMs,
-          attempts,
-          queuedUs,
-          runUs,
-          partials,
-          cluster,
-          worker,
-          message,
-          body,
-        }
-      }
+      case Kind.Request:
+        return this.#request()
+      case Kind.Reply:
+        return this.#reply()
       case Kind.Partial: {
         const token = this.#token()
         const index = this.u32()
@@ -379,6 +325,93 @@ class Cursor {
       }
       default:
         return undefined
+    }
+  }
+
+  // The two of every task apart from the others: together in one function they are too large for the compiler to take in
+  // what they call. What is of fixed length in them is checked for room once.
+
+  #request(): Request | undefined {
+    const view = this.#view
+    const at = this.#at
+    if (at + REQUEST_FIXED > this.#end) {
+      this.#fail(Reason.Truncated)
+      return undefined
+    }
+    const high = view.getUint32(at)
+    if (high >= HIGH_WORD_LIMIT) this.#fail(Reason.Token)
+    const token = high * WORD + view.getUint32(at + 4)
+    const attempt = view.getUint32(at + 8)
+    const timeLeftMs = view.getUint32(at + 12)
+    const priority = view.getUint8(at + 16)
+    if (priority > PRIORITY_MAX) this.#fail(Reason.Number)
+    const flags = view.getUint8(at + 17)
+    const creditUpTo = view.getUint32(at + 18)
+    this.#at = at + REQUEST_FIXED
+    const id = this.#id()
+    const service = this.text8()
+    const traceparent = this.#traceparent()
+    const body = this.#body()
+    if (this.#excess > 0) {
+      if (this.#oversized === undefined) this.#oversized = [token]
+      else this.#oversized.push(token)
+    }
+    return {
+      kind: Kind.Request,
+      token,
+      id,
+      attempt,
+      timeLeftMs,
+      priority,
+      flags,
+      creditUpTo,
+      service,
+      traceparent,
+      body,
+    }
+  }
+
+  #reply(): Reply | undefined {
+    const view = this.#view
+    const at = this.#at
+    if (at + REPLY_FIXED > this.#end) {
+      this.#fail(Reason.Truncated)
+      return undefined
+    }
+    const high = view.getUint32(at)
+    if (high >= HIGH_WORD_LIMIT) this.#fail(Reason.Token)
+    const token = high * WORD + view.getUint32(at + 4)
+    let retryable = (view.getUint8(at + 8) & FLAG_SET) !== 0
+    const retryAfterMs = view.getUint32(at + 9)
+    const attempts = view.getUint32(at + 13)
+    const queuedUs = view.getUint32(at + 17)
+    const runUs = view.getUint32(at + 21)
+    const partials = view.getUint32(at + 25)
+    this.#at = at + REPLY_FIXED
+    let code = this.text8()
+    const cluster = this.text8()
+    const worker = this.text8()
+    let message = this.text16(MESSAGE_MAX)
+    const body = this.#body()
+    if (this.#excess > 0) {
+      retryable = false
+      code = ErrorCode.TooLarge
+      message = `The reply has ${this.#excess} octets, and ${this.#bodyMax} are taken here: raise bodyMax, or reply in pieces.`
+    }
+    return {
+      kind: Kind.Reply,
+      token,
+      code,
+      retryable,
+      retryAfterMs,
+      attempts,
+      queuedUs,
+      runUs,
+      partials,
+      cluster,
+      worker,
+      message,
+      body,
     }
   }
 
