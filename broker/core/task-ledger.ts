@@ -27,6 +27,8 @@ const STRIDE = 4
  */
 export class TaskLedger {
   readonly #answersMax: number
+  /** So many make room at once: what one misses the cache for, the next is fetched meanwhile. */
+  readonly #batch: number
   readonly #bytesMax: number
   readonly #ageMaxMs: number
   readonly #seed: number
@@ -50,6 +52,7 @@ export class TaskLedger {
   /** @param seed random, 32 bits, known to nobody: with it a client could send ids that all hash alike */
   constructor(answersMax: number, bytesMax: number, ageMaxMs: number, seed: number) {
     this.#answersMax = Math.max(1, answersMax)
+    this.#batch = Math.max(1, Math.min(64, this.#answersMax >>> 10))
     this.#bytesMax = bytesMax
     this.#ageMaxMs = ageMaxMs
     this.#seed = seed | 0
@@ -110,12 +113,10 @@ export class TaskLedger {
       this.remove(task)
       return
     }
-    while (
-      this.#answered === this.#answersMax ||
-      (this.#answered > 0 && this.#bytes + size > this.#bytesMax)
-    ) {
-      this.#dropOldest()
+    if (this.#answered === this.#answersMax) {
+      for (let n = 0; n < this.#batch; n++) this.#dropOldest()
     }
+    while (this.#answered > 0 && this.#bytes + size > this.#bytesMax) this.#dropOldest()
     let entry = task.ledgerEntry
     if (entry === 0) entry = this.#take(this.#hash(task.id))
     else {
