@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { ScaledObject } from '@kubernetes-models/keda/keda.sh/v1alpha1'
-import { PodMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1'
+import { PodMonitor, PrometheusRule } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1'
 import { Deployment, type IStatefulSet, StatefulSet } from 'kubernetes-models/apps/v1'
 import { type INetworkPolicy, NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1'
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1'
@@ -8,7 +10,7 @@ import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IPodTemplateSpec } from 'kubernetes-models/v1/PodTemplateSpec'
 import { describe, expect, test } from 'vitest'
 import { isAllowed, type Labels, type Party, selects } from './network-flows.ts'
-import { all, called, type KubeObject, render, renderWithComponents } from './render.ts'
+import { all, called, type KubeObject, parseObjects, render, renderWithComponents, root } from './render.ts'
 import { validateStrictly } from './strict-validation.ts'
 
 const overlays = [
@@ -16,10 +18,20 @@ const overlays = [
   'k8s/overlays/multi-cluster-services',
   'k8s/overlays/local',
 ].map((directory) => ({ directory, objects: render(directory) }))
-overlays.push({
-  directory: 'k8s/overlays/loadbalancer, with both components',
-  objects: renderWithComponents(),
-})
+const withComponents = [
+  { directory: 'k8s/overlays/loadbalancer, with both components', objects: renderWithComponents() },
+  {
+    directory: 'k8s/overlays/multi-cluster-services, with both components',
+    objects: renderWithComponents('multi-cluster-services'),
+  },
+  {
+    directory: 'k8s/overlays/local, with both components',
+    objects: renderWithComponents('local', 'local/cluster/kustomization.yaml'),
+  },
+]
+overlays.push(...withComponents)
+
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
 interface Workload {
   readonly name: string
@@ -76,14 +88,16 @@ describe.each(overlays)('$directory', ({ objects }) => {
         'app.kubernetes.io/part-of': 'spillway',
         'app.kubernetes.io/managed-by': 'kustomize',
         'app.kubernetes.io/instance': expect.any(String),
+        'app.kubernetes.io/version': version,
       })
     }
-    for (const { namespace, labels } of workloads) {
+    for (const { namespace, labels, container } of workloads) {
+      expect(container.image).toBe(`spillway:${version}`)
       const [config] = inNamespace(namespace).filter(
         ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'broker',
       )
       expect(labels['app.kubernetes.io/component']).toMatch(/^(broker|worker)$/)
-      expect(labels['app.kubernetes.io/version']).toBeDefined()
+      expect(labels['app.kubernetes.io/version']).toBe(version)
       expect(labels['app.kubernetes.io/instance']).toBe(ConfigMap.is(config) ? config.data?.name : undefined)
     }
   })
@@ -241,6 +255,18 @@ describe.each(overlays)('$directory', ({ objects }) => {
     }
   })
 
+  test('a rollout goes on only when what is new has stayed up for a while', () => {
+    for (const { spec } of [...all(objects, StatefulSet.is), ...all(objects, Deployment.is)]) {
+      expect(spec?.minReadySeconds).toBe(10)
+    }
+    for (const { container } of workloads) {
+      // One late answer is not a reason to take clients and workers away.
+      if (container.readinessProbe !== undefined) {
+        expect(container.readinessProbe.failureThreshold).toBeGreaterThanOrEqual(3)
+      }
+    }
+  })
+
   test('a pod is killed only after the time that its drain may take', () => {
     for (const { name, template, container } of workloads) {
       const grace = template.spec?.terminationGracePeriodSeconds ?? 0
@@ -255,6 +281,8 @@ describe.each(overlays)('$directory', ({ objects }) => {
       expect(flowsOf(policies, here, ownNamespace, peersOf(objects, ownNamespace.metadata.name))).toEqual([
         'anybody → dns TCP 53',
         'anybody → dns UDP 53',
+        'anybody → node’s dns TCP 53',
+        'anybody → node’s dns UDP 53',
         'broker → peer TCP 5557',
         'broker → peer TCP 5558',
         'client elsewhere → broker TCP 5555',
@@ -273,7 +301,7 @@ function peersOf(objects: readonly KubeObject[], namespace: string): Party {
   const other = workloadsOf(objects).find(
     (workload) => workload.name === 'broker' && workload.namespace !== namespace,
   )
-  if (other?.namespace === undefined) return { name: 'peer', address: '10.7.0.1' }
+  if (other?.namespace === undefined) return { name: 'peer', address: '192.0.2.10' }
   const { metadata } =
     objects.find(({ kind, metadata }) => kind === 'Namespace' && metadata.name === other.namespace) ?? {}
   return {
@@ -320,6 +348,14 @@ function flowsOf(
     peer,
     { name: 'client elsewhere', address: '198.51.100.20', namespace: 'shop', labels: client },
     { name: 'stranger elsewhere', address: '198.51.100.21', namespace: 'shop', labels: {} },
+    // Pods of this cluster, as most networks number them.
+    ...['10.7.0.1', '10.244.3.9', '172.17.0.5', '192.168.1.9'].map((address) => ({
+      name: `stranger at ${address}`,
+      address,
+      namespace: 'shop',
+      labels: {},
+    })),
+    { name: 'node’s dns', address: '169.254.20.10' },
     {
       name: 'monitoring',
       address: '198.51.100.22',
@@ -349,7 +385,7 @@ function flowsOf(
       for (const port of [22, 53, 80, 443, 5555, 5556, 5557, 5558, 9464, 10250]) {
         for (const protocol of ['TCP', 'UDP'] as const) {
           if (!isAllowed(policies, from, to, { protocol, port })) continue
-          flows.add(`${to.name === 'dns' ? 'anybody' : from.name} → ${to.name} ${protocol} ${port}`)
+          flows.add(`${to.name.endsWith('dns') ? 'anybody' : from.name} → ${to.name} ${protocol} ${port}`)
         }
       }
     }
@@ -357,16 +393,87 @@ function flowsOf(
   return [...flows].sort()
 }
 
-test('the autoscaler asks for the work of its own cluster, and the number of workers is its alone', () => {
-  const objects = renderWithComponents()
-  const [scaled] = all(objects, ScaledObject.is)
-  expect(scaled?.spec?.triggers[0]?.metadata.query).toBe(
-    'sum(spillway_queue_depth{cluster="west"}) + sum(spillway_tasks_in_flight{cluster="west"})',
+test('what a range leaves out is not let through', () => {
+  const about = (cidr: string, except?: string[]): INetworkPolicy => ({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'peers', namespace: 'spillway' },
+    spec: {
+      podSelector: {},
+      policyTypes: ['Ingress'],
+      ingress: [{ from: [{ ipBlock: except === undefined ? { cidr } : { cidr, except } }] }],
+    },
+  })
+  const to = { name: 'broker', address: '10.244.0.2', namespace: 'spillway' }
+  const port = { protocol: 'TCP', port: 5557 } as const
+  const allowed = (address: string, policy: INetworkPolicy) =>
+    isAllowed([policy], { name: 'from', address }, to, port)
+  expect(allowed('10.244.3.9', about('10.0.0.0/8'))).toBe(true)
+  expect(allowed('10.244.3.9', about('10.0.0.0/8', ['10.96.0.0/12', '10.244.0.0/16']))).toBe(false)
+  expect(allowed('10.7.0.1', about('10.0.0.0/8', ['10.96.0.0/12', '10.244.0.0/16']))).toBe(true)
+  expect(allowed('192.168.0.1', about('10.0.0.0/8', ['10.244.0.0/16']))).toBe(false)
+})
+
+describe.each(withComponents)('$directory', ({ objects }) => {
+  const namesByNamespace = all(objects, ConfigMap.is).flatMap(({ metadata, data }) =>
+    metadata.name === 'broker' ? [{ namespace: metadata.namespace, name: data?.name }] : [],
   )
-  const target = all(objects, Deployment.is).find(
-    ({ metadata }) => metadata.name === scaled?.spec?.scaleTargetRef.name,
-  )
-  expect(target?.spec).not.toHaveProperty('replicas')
+
+  test('each autoscaler asks for the work of its own cluster, and the number of workers is its alone', () => {
+    expect(all(objects, ScaledObject.is)).toHaveLength(namesByNamespace.length)
+    for (const { namespace, name } of namesByNamespace) {
+      const scaled = all(objects, ScaledObject.is).find(({ metadata }) => metadata.namespace === namespace)
+      expect(scaled?.spec?.triggers[0]?.metadata.query).toBe(
+        `sum(spillway_queue_depth{cluster="${name}"}) + sum(spillway_tasks_in_flight{cluster="${name}"})`,
+      )
+      const target = all(objects, Deployment.is).find(
+        ({ metadata }) =>
+          metadata.namespace === namespace && metadata.name === scaled?.spec?.scaleTargetRef.name,
+      )
+      expect(target).toBeDefined()
+      expect(target?.spec).not.toHaveProperty('replicas')
+    }
+  })
+
+  test('an autoscaler that cannot know how much there is to do keeps some workers', () => {
+    for (const { spec } of all(objects, ScaledObject.is)) {
+      expect(spec?.triggers[0]).toMatchObject({
+        metricType: 'AverageValue',
+        metadata: { ignoreNullValues: 'false' },
+      })
+      expect(spec?.fallback?.replicas).toBeGreaterThan(0)
+      // It is not to be asked for more often than it is measured.
+      const [monitor] = all(objects, PodMonitor.is)
+      expect(monitor?.spec?.podMetricsEndpoints?.[0]?.interval).toBe(`${spec?.pollingInterval}s`)
+    }
+  })
+
+  test('the rules go by the job that series of the broker have', () => {
+    for (const { namespace } of namesByNamespace) {
+      const here = objects.filter(({ metadata }) => metadata.namespace === namespace)
+      const [monitor] = all(here, PodMonitor.is)
+      const job = brokerOf(here).spec?.template?.metadata?.labels?.[monitor?.spec?.jobLabel ?? '']
+      const asked = all(here, PrometheusRule.is).flatMap(({ spec }) =>
+        [...JSON.stringify(spec).matchAll(/job=~?\\"(.*?)\\"/g)].map(([, asked]) => asked),
+      )
+      expect(new Set(asked)).toEqual(new Set([job]))
+    }
+  })
+})
+
+test('where no cloud asks for more the load balancer has a name and nothing else, and each cloud’s hint is an annotation', () => {
+  const file = readFileSync(join(root, 'k8s/overlays/loadbalancer/peering-load-balancer.yaml'), 'utf8')
+  const [plain] = parseObjects(file)
+  expect(Object.keys(plain?.metadata.annotations ?? {})).toEqual([
+    'external-dns.alpha.kubernetes.io/hostname',
+  ])
+  const [hinted] = parseObjects(file.replaceAll(/# (\S+\/\S+: )/g, '$1'))
+  expect(() => validateStrictly(hinted ?? { apiVersion: '', kind: '' })).not.toThrow()
+  expect(hinted?.metadata.annotations).toMatchObject({
+    'service.beta.kubernetes.io/aws-load-balancer-scheme': 'internal',
+    'networking.gke.io/load-balancer-type': 'Internal',
+    'service.beta.kubernetes.io/azure-load-balancer-internal': 'true',
+  })
 })
 
 test('what is scraped is the port of the broker that has the metrics', () => {

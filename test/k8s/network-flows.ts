@@ -83,11 +83,8 @@ function peerMatches(
   if (peers === undefined || peers.length === 0) return true
   return peers.some(({ ipBlock, namespaceSelector, podSelector }) => {
     if (ipBlock !== undefined) {
-      if (ipBlock.except !== undefined) throw new Error('except is not understood here')
-      const [network = '', bits] = ipBlock.cidr.split('/')
-      const block = new BlockList()
-      block.addSubnet(network, Number(bits))
-      return block.check(other.address)
+      const within = (range: string) => contains(range, other.address)
+      return within(ipBlock.cidr) && !(ipBlock.except ?? []).some(within)
     }
     if (other.namespace === undefined) return false
     const namespaceFits =
@@ -96,6 +93,14 @@ function peerMatches(
         : selects(namespaceSelector, other.namespaceLabels)
     return namespaceFits && selects(podSelector, other.labels)
   })
+}
+
+/** @param range as in `10.0.0.0/8` */
+function contains(range: string, address: string): boolean {
+  const [network = '', bits] = range.split('/')
+  const block = new BlockList()
+  block.addSubnet(network, Number(bits))
+  return block.check(address)
 }
 
 function portMatches(ports: readonly INetworkPolicyPort[] | undefined, to: Party, port: Port): boolean {

@@ -41,18 +41,23 @@ export function render(directory: string): KubeObject[] {
   return parseObjects(kubectl.stdout)
 }
 
-/** As an operator does it: copies an overlay, and takes the comment signs before the components away. */
-export function renderWithComponents(): KubeObject[] {
+/**
+ * As an operator does it: takes the comment signs before the components away.
+ *
+ * @param overlay of `k8s/overlays`
+ * @param file of it that has the comment
+ */
+export function renderWithComponents(
+  overlay = 'loadbalancer',
+  file = `${overlay}/kustomization.yaml`,
+): KubeObject[] {
   const directory = mkdtempSync(join(tmpdir(), 'spillway-overlay-'))
   try {
     cpSync(join(root, 'k8s'), directory, { recursive: true })
-    const overlay = join(directory, 'overlays/loadbalancer')
-    const kustomization = readFileSync(join(overlay, 'kustomization.yaml'), 'utf8')
-    writeFileSync(
-      join(overlay, 'kustomization.yaml'),
-      kustomization.replaceAll(/^# (components:| {2}- \.\.)/gm, '$1'),
-    )
-    return render(overlay)
+    const overlays = join(directory, 'overlays')
+    const kustomization = readFileSync(join(overlays, file), 'utf8')
+    writeFileSync(join(overlays, file), kustomization.replaceAll(/^# (components:| {2}- \.\.)/gm, '$1'))
+    return render(join(overlays, overlay))
   } finally {
     rmSync(directory, { recursive: true })
   }

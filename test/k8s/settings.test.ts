@@ -74,6 +74,18 @@ describe.each(overlays)('settings of $name', ({ objects }) => {
     expect(names).toEqual([...new Set(names)])
   })
 
+  test('a full queue fits into the memory that the broker may have', () => {
+    const { limits } = all(objects, StatefulSet.is)[0]?.spec?.template.spec?.containers[0]?.resources ?? {}
+    const [, gibibytes] = /^(\d+)Gi$/.exec(String(limits?.memory)) ?? []
+    // What the process has without tasks, and what is under way: as much as 200 slots hold.
+    const rest = 160 * 2 ** 20
+    for (const { config } of brokersOf(objects)) {
+      const held = (config.queueMax + 200) * config.bodyMax + config.repliesBytesMax + rest
+      expect(held).toBeLessThan(Number(gibibytes) * 2 ** 30)
+    }
+    expect(new Set(brokersOf(objects).map(({ config }) => config.bodyMax)).size).toBe(1)
+  })
+
   test('every setting in the environment is one that the broker, or the worker, has', () => {
     const brokerVariables = Object.keys(brokersOf(objects)[0]?.config ?? {}).map((field) => variableOf(field))
     const workerVariables = Object.keys(workerCommandSchema.shape).map((field) => variableOf(field))

@@ -12,13 +12,18 @@ import { type PodTemplate, podTemplate } from './pod-spec.ts'
 const statefulSet = z.object({
   kind: z.literal('StatefulSet'),
   metadata: z.object({ name: z.string(), namespace: z.string() }),
-  spec: z.object({ replicas: z.literal(1), template: podTemplate }),
+  spec: z.object({
+    replicas: z.literal(1),
+    minReadySeconds: z.number().default(0),
+    template: podTemplate,
+  }),
 })
 const deployment = z.object({
   kind: z.literal('Deployment'),
   metadata: z.object({ name: z.string(), namespace: z.string() }),
   spec: z.object({
     replicas: z.number(),
+    minReadySeconds: z.number().default(0),
     template: podTemplate,
     strategy: z.strictObject({
       type: z.literal('RollingUpdate'),
@@ -107,9 +112,9 @@ export class Cluster {
     this.#cordoned.delete(node)
   }
 
-  /** A pod outside the workloads. */
+  /** A pod outside the workloads, on a node of its own that nobody drains. */
   run(namespace: string, name: string, template: PodTemplate, entrypoint: readonly string[]): Pod {
-    return this.#make(namespace, name, template, entrypoint)
+    return this.#make(namespace, name, template, entrypoint, `${namespace}-3`)
   }
 
   async stop(pod: Pod): Promise<void> {
@@ -152,12 +157,14 @@ export class Cluster {
           ending.push(this.#end(old))
         } else if (pods.length < spec.replicas || old !== undefined) {
           const made = this.#make(namespace, `${name}-${++this.#made}`, spec.template)
-          await until(`${made.name} is ready`, () => made.ready)
+          await until(`${made.name} is available`, () => made.readyForMs >= spec.minReadySeconds * 1000)
         } else break
       }
       await Promise.all(ending)
     }
-    await until(`${namespace}/${name} is ready`, () => mine().every(({ ready }) => ready))
+    await until(`${namespace}/${name} is available`, () =>
+      mine().every(({ readyForMs }) => readyForMs >= spec.minReadySeconds * 1000),
+    )
   }
 
   #make(
@@ -165,12 +172,13 @@ export class Cluster {
     name: string,
     template: PodTemplate,
     entrypoint: readonly string[] = this.#options.entrypoint,
+    node = this.#place(namespace),
   ): Pod {
     const address = ++this.#addresses
     const pod = new Pod({
       namespace,
       name,
-      node: this.#place(namespace),
+      node,
       address: `10.244.${address >> 8}.${address & 255}`,
       template,
       configMaps: this.#configMaps(namespace),

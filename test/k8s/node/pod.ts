@@ -45,6 +45,7 @@ export class Pod {
   readonly options: PodOptions
   readonly volumes = new Map<string, ConfigVolume>()
   ready = false
+  #readySince = 0
   terminating = false
   /** Times the container was started again: it ended by itself, or its liveness probe failed. */
   restarts = 0
@@ -67,6 +68,11 @@ export class Pod {
       if (data === undefined) throw new Error(`${namespace} has no ConfigMap ${volume.configMap.name}`)
       this.volumes.set(volume.configMap.name, new ConfigVolume(join(directory, 'volumes', volume.name), data))
     }
+  }
+
+  /** Negative while it is not. */
+  get readyForMs(): number {
+    return this.ready ? performance.now() - this.#readySince : -1
   }
 
   get name(): string {
@@ -186,6 +192,7 @@ export class Pod {
   #setReady(ready: boolean): void {
     if (this.ready === ready) return
     this.ready = ready
+    this.#readySince = performance.now()
     this.options.onReadiness()
   }
 

@@ -218,7 +218,13 @@ await phase('fourth cluster', async () => {
     ConfigMap.is(object) && object.metadata.name === 'broker' && object.data?.name === 'west'
       ? {
           ...object,
-          data: { ...object.data, 'broker.yaml': `peers: [tcp://broker-peering.spillway-south.svc:5557]\n` },
+          data: {
+            ...object.data,
+            'broker.yaml': `${object.data['broker.yaml']}`.replace(
+              'peers: []',
+              'peers: [tcp://broker-peering.spillway-south.svc:5557]',
+            ),
+          },
         }
       : object,
   )

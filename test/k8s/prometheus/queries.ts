@@ -34,14 +34,22 @@ export function dashboardQueries(): Query[] {
     )
 }
 
-/** What alerts look at, without the thresholds that keep quiet as long as all is well. */
+/**
+ * What alerts look at: each side of their `and`, `or` and `unless`, without the thresholds that keep quiet as long as all is
+ * well. `absent` gives nothing where something is there, so that what it asks for has to be asked.
+ */
 export function ruleQueries(): Query[] {
   return (rules?.groups ?? []).flatMap(({ rules }) =>
-    (rules ?? []).map(({ alert, expr }) => ({
-      where: `alert ${alert}`,
-      expression: String(expr)
-        .replaceAll(/ (==|>|<) [\d.]+/g, '')
-        .replaceAll('[5m]', '[8s]'),
-    })),
+    (rules ?? []).flatMap(({ alert, expr }) =>
+      String(expr)
+        .split(/\s(?:and|or|unless)(?: on \(\w+\))?\s/)
+        .map((side) => ({
+          where: `alert ${alert}`,
+          expression: side
+            .replace(/^absent\((.*)\)$/, '$1')
+            .replace(/ (==|>|<) [\d.]+$/, '')
+            .replaceAll(/\[\w+\]/g, '[8s]'),
+        })),
+    ),
   )
 }

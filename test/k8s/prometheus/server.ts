@@ -31,7 +31,7 @@ export class PrometheusServer {
         global: { scrape_interval: '1s', scrape_timeout: '1s' },
         scrape_configs: [
           {
-            job_name: 'spillway/broker',
+            job_name: 'spillway',
             static_configs: Object.entries(targets).map(([cluster, target]) => ({
               targets: [target],
               labels: { cluster },
