@@ -40,6 +40,8 @@ export class Broker implements AsyncDisposable {
   readonly #onEvent: (event: BrokerEvent) => void
   readonly #drained: Promise<void>
   #log: Logger | undefined
+  /** What happened before the log says that the broker is up, for people read it from there on. */
+  #early: BrokerEvent[] | undefined = []
   #metrics: Metrics | undefined
   #admin: Admin | undefined
   #httpAddress: string | null = null
@@ -116,6 +118,9 @@ export class Broker implements AsyncDisposable {
       },
       `broker ${config.name} up: localfe ${localfe}, localbe ${localbe}, cloudfe ${cloudfe}, statebe ${statebe}, http ${this.#httpAddress ?? 'off'}`,
     )
+    const early = this.#early ?? []
+    this.#early = undefined
+    for (const event of early) logEvent(this.#log, event)
   }
 
   async #serveHttp(): Promise<void> {
@@ -201,7 +206,8 @@ export class Broker implements AsyncDisposable {
   }
 
   #event(event: BrokerEvent): void {
-    if (this.#log !== undefined) logEvent(this.#log, event)
+    if (this.#early !== undefined) this.#early.push(event)
+    else if (this.#log !== undefined) logEvent(this.#log, event)
     this.#onEvent(event)
   }
 }

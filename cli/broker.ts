@@ -9,6 +9,7 @@ import { ConfigurationError } from '../settings/configuration-error.ts'
 import { resolveConfiguration } from './configuration.ts'
 import { Exit } from './exit-status.ts'
 import { addSettingFlags, settingFlags, settingSources } from './setting-flags.ts'
+import { warnOfStrayVariables } from './stray-variables.ts'
 
 interface Flags {
   readonly config?: string
@@ -70,6 +71,7 @@ async function run(
 ): Promise<number> {
   const log = await makeLogger(config, config.name)
   logWarnings(log)
+  warnOfStrayVariables(log, process.env, brokerSchema)
   // Loaded now, and not for help or a check: it brings the sockets.
   const { Broker } = await import('../broker/main.ts')
   const broker = new Broker({
@@ -199,7 +201,7 @@ class Reload {
     else if (differing.length > 0) return
     log.info(
       { event: 'reload', added, removed },
-      `${why}: ${added.length} peers added, ${removed.length} removed`,
+      `${why}: ${added.length} ${added.length === 1 ? 'peer' : 'peers'} added, ${removed.length} removed`,
     )
   }
 }

@@ -1,9 +1,10 @@
 import { constants, hostname } from 'node:os'
 import { Command, Option } from 'commander'
 import type { Logger } from 'pino'
-import type { WorkerCommandConfig } from '../worker/config.ts'
+import { type WorkerCommandConfig, workerCommandSchema } from '../worker/config.ts'
 import { ConfigurationError, Worker } from '../worker/main.ts'
 import { Exit } from './exit-status.ts'
+import { warnOfStrayVariables } from './stray-variables.ts'
 import { type Ending, Supervisor, spawnSelf } from './supervisor.ts'
 import { resolveWorkerConfig } from './worker-config.ts'
 import { stderrLog } from './worker-log.ts'
@@ -130,6 +131,7 @@ async function run(program: readonly string[], flags: Flags): Promise<number> {
     )
     const name = config.name || `${hostname()}:${process.pid}`
     const log = stderrLog(config.logLevel, { worker: name })
+    if (!supervised) warnOfStrayVariables(log, process.env, workerCommandSchema)
     return config.restart && !supervised ? await supervise(log) : await work(config, name, log, supervised)
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error

@@ -25,7 +25,8 @@ export async function makeLogger({ logLevel, logFormat }: LogSettings, name: str
       sync: true,
       colorize,
       singleLine: true,
-      ignore: 'pid,hostname,event',
+      // The first line carries the whole configuration, and in words what people need of it; `--check-config` prints the rest.
+      ignore: 'pid,hostname,event,config,epoch,localfe,localbe,cloudfe,statebe,http',
       translateTime: 'SYS:HH:MM:ss.l',
     }),
   )

@@ -293,7 +293,9 @@ export class Reactor implements BrokerPort {
 
   #malformed(socket: SocketName, reason: string): void {
     const total = this.traffic.countMalformed(socket, reason)
-    if ((total & (total - 1)) === 0) this.#options.onMalformed(socket, reason, total)
+    // Whoever speaks another version is refused, which is a line of its own.
+    if (reason !== DecodeReason.Version && isPowerOfTen(total))
+      this.#options.onMalformed(socket, reason, total)
   }
 
   async #watchPeers(cloudbe: Router): Promise<void> {
@@ -439,4 +441,11 @@ function reachable(endpoint: string): string {
 /** Routing ids are octets; as latin1 they are the shortest string that tells them apart. */
 function keyOf(frames: readonly Buffer[]): string {
   return frames[0]?.toString('latin1') ?? ''
+}
+
+/** A flood is a few lines of the log, and each says ten times as much as the one before. */
+function isPowerOfTen(total: number): boolean {
+  let rest = total
+  while (rest % 10 === 0) rest /= 10
+  return rest === 1
 }

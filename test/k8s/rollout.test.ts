@@ -36,7 +36,7 @@ describe('the local overlay, run as processes under load', () => {
   let story = ''
   beforeAll(async () => {
     ;({ report, story } = await runRollout())
-  }, 180_000)
+  }, 300_000)
 
   function phaseOf(name: string): Phase {
     onTestFailed(() => console.error(story))

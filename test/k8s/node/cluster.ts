@@ -155,7 +155,9 @@ export class Cluster {
           pods.find((pod) => !current(pod)) ?? (pods.length > spec.replicas ? pods.at(-1) : undefined)
         if (pods.length > spec.replicas && old !== undefined) {
           ending.push(this.#end(old))
-        } else if (pods.length < spec.replicas || old !== undefined) {
+        } else if (pods.length < spec.replicas) {
+          this.#make(namespace, `${name}-${++this.#made}`, spec.template)
+        } else if (old !== undefined) {
           const made = this.#make(namespace, `${name}-${++this.#made}`, spec.template)
           await until(`${made.name} is available`, () => made.readyForMs >= spec.minReadySeconds * 1000)
         } else break
