@@ -3,6 +3,7 @@
 import type { ComparisonResult } from './comparison.ts'
 import type { IdleResult } from './idle.ts'
 import type { Measurement } from './measure.ts'
+import type { SimulationResult } from './simulation.ts'
 import { ratioOf, type Spread, spreadOf } from './spread.ts'
 
 export interface Verdict {
@@ -17,7 +18,11 @@ export interface Verdict {
 type Field = Exclude<keyof Measurement, 'lateP99'>
 
 /** Every goal, in the order of the table. */
-export function judge(results: readonly ComparisonResult[], idle: IdleResult | null): Verdict[] {
+export function judge(
+  results: readonly ComparisonResult[],
+  idle: IdleResult | null,
+  simulations: readonly SimulationResult[] = [],
+): Verdict[] {
   const runs = (comparison: string, contender: string): readonly Measurement[] =>
     results.find(({ id }) => id === comparison)?.contenders.find(({ id }) => id === contender)?.runs ?? []
   /** Of what was measured in the same turns; null when either is missing. */
@@ -75,6 +80,7 @@ export function judge(results: readonly ComparisonResult[], idle: IdleResult | n
     atLeast('64 KiB bodies, stock dialect', '≥ 0.9 × bare zeromq.js', 'large', 'stock', 'bare', 0.9),
     idleness(idle),
     peers(),
+    simulatorSpeed(simulations.find(({ id }) => id === 'founding')),
   ]
 
   /** Twice the tasks, and a lower p99. */
@@ -156,6 +162,17 @@ function idleness(idle: IdleResult | null): Verdict {
     measured: `${share.toFixed(1)} % of one core, ${megabytes.toFixed(0)} MB (peak ${(idle.peakMemory / 1e6).toFixed(0)} MB)`,
     met: share < 5 && idle.peakMemory < 300e6,
   }
+}
+
+function simulatorSpeed(founding: SimulationResult | undefined): Verdict {
+  const path = 'simulator, founding case'
+  const goal = '≥ 500,000 events a second on one core'
+  if (founding === undefined) return { path, goal, measured: 'not measured in this run', met: null }
+  if (founding.invalid !== '') return { path, goal, measured: `not measured: ${founding.invalid}`, met: null }
+  const { events, virtualMs, cpuMs } = founding
+  const speed = (1000 * events) / cpuMs
+  const measured = `${Math.round(speed).toLocaleString('en-US')} events/s, ${(virtualMs / cpuMs).toFixed(2)} simulated s/s`
+  return { path, goal, measured, met: speed >= 500_000 }
 }
 
 /** A ratio with its spread, for people. */

@@ -12,7 +12,8 @@ import { type IdleResult, measureIdle } from './idle.ts'
 import { describeMachine, isQuiet, machineLine } from './machine.ts'
 import { type Comparison, FULL, QUICK } from './plan.ts'
 import { publish, type Results, writeResults } from './report/results.ts'
-import { asText, FOREIGN_MAX, goalRows, runRows } from './report/tables.ts'
+import { asText, FOREIGN_MAX, goalRows, runRows, simulationRows } from './report/tables.ts'
+import { measureSimulation, SIMULATIONS, SIMULATIONS_QUICK, type SimulationResult } from './simulation.ts'
 import type { Surroundings } from './system.ts'
 import { findToolchain } from './toolchain.ts'
 import { usageIsKnown } from './usage.ts'
@@ -33,6 +34,7 @@ const FULL_MANNER: Manner = { rounds: 5, warmupMs: 400, measureMs: 800, fresh: t
 const IDLE_QUICK_MS = 2000
 const IDLE_MS = 10_000
 const IDLE = 'idle'
+const SIMULATOR = 'simulator'
 
 /** The repository, from here or from where this was compiled to. */
 const ROOT = [join(import.meta.dirname, '..'), join(import.meta.dirname, '../../..')].find((folder) =>
@@ -60,9 +62,12 @@ async function main(flags: Flags): Promise<number> {
   if (flags.list) {
     for (const { id, title } of known) console.log(`${id.padEnd(22)} ${title}`)
     console.log(`${IDLE.padEnd(22)} 10,000 idle clients and 1,000 idle workers`)
+    console.log(`${SIMULATOR.padEnd(22)} events and simulated time a second of the simulator`)
     return 0
   }
-  const unknown = flags.only?.find((id) => id !== IDLE && !known.some((comparison) => comparison.id === id))
+  const unknown = flags.only?.find(
+    (id) => id !== IDLE && id !== SIMULATOR && !known.some((comparison) => comparison.id === id),
+  )
   if (unknown !== undefined) {
     console.error(`there is no comparison called ${unknown}; --list says which there are`)
     return 2
@@ -118,6 +123,15 @@ async function main(flags: Flags): Promise<number> {
     idle = await measureIdle(surroundings, flags.quick ? IDLE_QUICK_MS : IDLE_MS)
     progress('')
   }
+  const simulations: SimulationResult[] = []
+  if (flags.only?.includes(SIMULATOR) ?? true) {
+    for (const each of flags.quick ? SIMULATIONS_QUICK : SIMULATIONS) {
+      progress(`simulator: ${each.label}`)
+      simulations.push(await measureSimulation(program, each))
+      progress('')
+    }
+    console.log(`\nthe simulator, by second on a processor\n${asText(simulationRows(simulations))}`)
+  }
   const runs = comparisons.flatMap(({ contenders }) => contenders.flatMap((contender) => contender.runs))
   const disturbed = runs.filter(({ foreignCores }) => foreignCores > FOREIGN_MAX).length
   if (disturbed > 0) {
@@ -125,7 +139,7 @@ async function main(flags: Flags): Promise<number> {
       `${disturbed} of ${runs.length} runs were disturbed: others took more than ${FOREIGN_MAX} processors; ${disturbed > runs.length / 10 ? 'do not quote' : 'see the rows'}`,
     )
   }
-  const goals = judge(comparisons, idle)
+  const goals = judge(comparisons, idle, simulations)
   console.log(`\n${asText(goalRows(goals))}\n`)
   const results: Results = {
     takenAt: new Date().toISOString(),
@@ -136,6 +150,7 @@ async function main(flags: Flags): Promise<number> {
     goals,
     comparisons,
     idle,
+    simulations,
   }
   const paths = writeResults(resolve(flags.out ?? join(ROOT, 'bench/results')), results)
   if (flags.publish) publish(join(ROOT, 'docs'), paths, results)
@@ -143,7 +158,8 @@ async function main(flags: Flags): Promise<number> {
   console.log(`${((performance.now() - startedAt) / 1000).toFixed(0)} s; written to ${paths.join(', ')}`)
   const broken = comparisons.some(({ contenders }) => contenders.some(({ invalid }) => invalid !== ''))
   // A goal that is missed is a result; a run that lost a task, or could not be run, is none.
-  return broken || (idle !== null && idle.invalid !== '' && usageIsKnown) ? 1 : 0
+  const brokeAPromise = simulations.some(({ invalid }) => invalid !== '')
+  return broken || brokeAPromise || (idle !== null && idle.invalid !== '' && usageIsKnown) ? 1 : 0
 }
 
 async function one(comparison: Comparison, manner: Manner, pool: SystemPool): Promise<ComparisonResult> {

@@ -84,14 +84,15 @@ Examples:
       }
       if (flags.report !== undefined) prepareReport(flags.report)
       const series = flags.report === undefined ? null : new Collector({ durationMs: p.durationMs })
+      const usedBefore = process.cpuUsage()
       const startedAt = performance.now()
       const result = run(seed, p, { onProgress: progressLine(), ...(series === null ? {} : { series }) })
       clearLine()
-      const realMs = performance.now() - startedAt
+      const cost = costSince(startedAt, usedBefore)
       if (flags.json) {
-        process.stdout.write(`${JSON.stringify({ ...jsonOf(result), realMs }, null, 2)}\n`)
+        process.stdout.write(`${JSON.stringify({ ...jsonOf(result), ...cost }, null, 2)}\n`)
       } else if (result.summary !== null) {
-        process.stdout.write(`${tell(seed, p, result.summary, realMs)}\n`)
+        process.stdout.write(`${tell(seed, p, result.summary, cost)}\n`)
       } else tellBreach(result, p, flags)
       if (flags.report !== undefined && series !== null) {
         const repeat = `spillway sim run --seed ${seed}${givenFlags(seed, p, flags)}`
@@ -182,9 +183,32 @@ function shrinkCommand(): Command {
   })
 }
 
+/** What a run took. */
+interface Cost {
+  readonly realMs: number
+  /** Time on a processor, of all threads: garbage collection and compilers included. */
+  readonly cpuMs: number
+  /** Resident at its highest, octets. */
+  readonly peakMemory: number
+}
+
+function costSince(startedAt: number, before: NodeJS.CpuUsage): Cost {
+  const { user, system } = process.cpuUsage(before)
+  return {
+    realMs: performance.now() - startedAt,
+    cpuMs: (user + system) / 1000,
+    peakMemory: process.resourceUsage().maxRSS * 1024,
+  }
+}
+
 /** The same command in a process whose young generation is large: most of what a run makes dies within a task's time. */
 function inRoomyProcess(seed: number): number {
-  const args = ['--max-semi-space-size=256', ...process.execArgv, ...process.argv.slice(1)]
+  const args = [
+    '--max-semi-space-size=256',
+    '--max-old-space-size=6144',
+    ...process.execArgv,
+    ...process.argv.slice(1),
+  ]
   // The seed again, in case it was drawn.
   const { status } = spawnSync(process.execPath, [...args, '--seed', `${seed}`, '--as-child'], {
     stdio: 'inherit',
@@ -379,7 +403,7 @@ function jsonOf(result: Result) {
   }
 }
 
-function tell(seed: number, p: Parameters, s: Summary, realMs: number): string {
+function tell(seed: number, p: Parameters, s: Summary, { realMs, cpuMs }: Cost): string {
   const n = (value: number): string => Math.round(value).toLocaleString('en')
   const outcomes = Object.entries(s.outcomes).map(([code, count]) => `${code} ${n(count)}`)
   return [
@@ -387,7 +411,7 @@ function tell(seed: number, p: Parameters, s: Summary, realMs: number): string {
     `  tasks     ${n(s.tasks)} sent, ${n(s.starts)} starts; ${outcomes.join(', ')}${s.abandoned > 0 ? `; ${n(s.abandoned)} whose client died` : ''}`,
     `  wait      ${s.meanWaitMs.toFixed(2)} ms on average to the start; ${(100 * s.lentShare).toFixed(1)} % ran in another cluster`,
     `  faults    ${n(s.faults)}; all work done and everybody agreed ${(s.recoveredAfterMs / 1000).toFixed(1)} s after the last was healed`,
-    `  events    ${n(s.events)}, ${n(s.messages)} messages; ${n((s.events / realMs) * 1000)} events/s; hash ${s.hash}`,
+    `  events    ${n(s.events)}, ${n(s.messages)} messages; ${n((s.events / realMs) * 1000)} events/s, ${n((s.events / cpuMs) * 1000)} per CPU second; hash ${s.hash}`,
   ].join('\n')
 }
 

@@ -7,8 +7,9 @@ import type { ComparisonResult } from '../comparison.ts'
 import type { Verdict } from '../goals.ts'
 import type { IdleResult } from '../idle.ts'
 import { type Machine, machineLine } from '../machine.ts'
+import type { SimulationResult } from '../simulation.ts'
 import { spreadOf } from '../spread.ts'
-import { asMarkdown, goalRows, runRows } from './tables.ts'
+import { asMarkdown, goalRows, runRows, simulationRows } from './tables.ts'
 
 /** All that a run of the benchmark came to. */
 export interface Results {
@@ -20,6 +21,7 @@ export interface Results {
   readonly goals: readonly Verdict[]
   readonly comparisons: readonly ComparisonResult[]
   readonly idle: IdleResult | null
+  readonly simulations: readonly SimulationResult[]
 }
 
 /** Writes `results.json`, `results.md` and the plots. @returns their paths */
@@ -74,7 +76,16 @@ export function publish(docs: string, paths: readonly string[], results: Results
   writeFileSync(page, `${text.slice(0, from + BEGIN.length)}\n${figures}\n${text.slice(to)}`)
 }
 
-function markdownOf({ takenAt, commit, mode, machine, notes, goals, comparisons }: Results): string {
+function markdownOf({
+  takenAt,
+  commit,
+  mode,
+  machine,
+  notes,
+  goals,
+  comparisons,
+  simulations,
+}: Results): string {
   const parts = [
     `${takenAt}, commit ${commit}, ${mode}. ${machineLine(machine)}.`,
     ...notes.map((note) => `> ${note}`),
@@ -83,6 +94,8 @@ function markdownOf({ takenAt, commit, mode, machine, notes, goals, comparisons 
   for (const comparison of comparisons) {
     parts.push(`### ${comparison.title}`, asMarkdown(runRows(comparison)))
   }
+  if (simulations.length > 0)
+    parts.push('### The simulator, by second on a processor', asMarkdown(simulationRows(simulations)))
   return `${parts.join('\n\n')}\n`
 }
 

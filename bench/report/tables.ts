@@ -3,6 +3,7 @@
 import type { ComparisonResult, ContenderResult } from '../comparison.ts'
 import type { Verdict } from '../goals.ts'
 import type { Measurement } from '../measure.ts'
+import type { SimulationResult } from '../simulation.ts'
 import { spreadOf } from '../spread.ts'
 
 type Row = readonly string[]
@@ -54,6 +55,27 @@ function runRow(contender: ContenderResult): Row {
     of('loadTime').median.toFixed(1),
     (of('peakMemory').max / 1e6).toFixed(0),
     remarks(contender),
+  ]
+}
+
+const SIMULATION_HEAD: Row = ['simulator', 'events/s', 'simulated s/s', 'events', 'peak MB', 'notes']
+
+/** Speeds are by second on a processor: what others do on the machine counts for little. */
+export function simulationRows(results: readonly SimulationResult[]): Row[] {
+  return [
+    SIMULATION_HEAD,
+    ...results.map(({ label, events, virtualMs, cpuMs, peakMemory, command, invalid }) =>
+      invalid === ''
+        ? [
+            label,
+            thousands((events / cpuMs) * 1000),
+            (virtualMs / cpuMs).toFixed(2),
+            thousands(events),
+            (peakMemory / 1e6).toFixed(0),
+            command,
+          ]
+        : [label, '', '', '', '', `VOID: ${firstLine(invalid)}`],
+    ),
   ]
 }
 

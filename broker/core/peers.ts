@@ -36,6 +36,8 @@ export class Peers {
   #connections = 0
   /** Who is up has changed: our peers ought to know. */
   #newsToTell = false
+  /** Whom we can vouch for, until that changes: a thousand peers that are all greeted get one list, not a thousand. */
+  #up: readonly PeerAddress[] | null = null
 
   constructor(context: Context) {
     this.#context = context
@@ -143,11 +145,13 @@ export class Peers {
   }
 
   /** Peers that we can vouch for. */
-  upAddresses(): PeerAddress[] {
+  upAddresses(): readonly PeerAddress[] {
+    if (this.#up !== null) return this.#up
     const up: PeerAddress[] = []
     for (const peer of this.byName.values()) {
       if (peer.phase === 'up') up.push({ name: peer.name, cloudfe: peer.advertised })
     }
+    this.#up = up
     return up
   }
 
@@ -258,6 +262,7 @@ export class Peers {
           port.event({ type: 'refused-by', who: peer.label, reason: record.reason, message: record.message })
           if (peer.phase === 'up' || peer.phase === 'suspect') this.#lose(peer, 'it refuses us', now)
           peer.phase = 'refused'
+          this.#up = null
         }
         break
       default:
@@ -303,6 +308,7 @@ export class Peers {
       peer.resetCounts()
       this.#giveUpAll(peer, now)
       this.byName.delete(peer.name)
+      this.#up = null
       peer.link.epoch = 0
     }
     const restarted = peer.link.epoch !== 0 && peer.link.epoch !== from
@@ -317,12 +323,15 @@ export class Peers {
     peer.name = hello.name
     peer.link.epoch = from
     peer.advertised = hello.cloudfe === '' ? peer.address : hello.cloudfe
+    this.#up = null
     peer.knowsUs = hello.peers.some(({ name }) => name === config.name)
     this.byName.set(peer.name, peer)
+    this.#up = null
     this.#subscribe(peer, hello.statebe)
     if (peer.phase !== 'up') {
       const sameLife = peer.phase !== 'joining' && !restarted
       peer.phase = 'up'
+      this.#up = null
       peer.draining = false
       this.#newsToTell = true
       port.event({ type: 'peer-up', peer: peer.name, epoch: from, address: peer.address })
@@ -345,6 +354,7 @@ export class Peers {
           ? `it speaks protocol version ${hello.major}, we speak ${VERSION_MAJOR}; upgrade the older one`
           : `${peer.address} is not a broker's cloudfe`
     peer.phase = 'refused'
+    this.#up = null
     port.send(peer.link, { kind: Kind.Refuse, reason, message })
     port.event({ type: 'peer-refused', peer: hello.name, address: peer.address, reason, message })
   }
@@ -367,6 +377,7 @@ export class Peers {
     const peer = this.#byKey.get(key)
     if (peer === undefined || peer.phase !== 'up') return
     peer.phase = 'suspect'
+    this.#up = null
     this.#greet(peer)
     this.#context.wheel.set(peer, now + this.#context.config.stateIntervalMs)
   }
@@ -494,6 +505,7 @@ export class Peers {
   #lose(peer: Peer, reason: string, now: number): void {
     const { scheduler, port, counters } = this.#context
     peer.phase = 'lost'
+    this.#up = null
     peer.beatSentAt = 0
     this.#newsToTell = true
     let tasksTakenBack = 0
@@ -512,6 +524,7 @@ export class Peers {
   #left(peer: Peer, reason: string, now: number): void {
     this.#newsToTell = true
     peer.phase = 'lost'
+    this.#up = null
     peer.resetCounts()
     this.#giveUpAll(peer, now)
     this.#context.port.event({ type: 'peer-left', peer: peer.label, reason })
@@ -539,9 +552,11 @@ export class Peers {
     const { port, wheel } = this.#context
     if (peer.phase === 'up') this.#newsToTell = true
     peer.phase = 'lost'
+    this.#up = null
     this.byAddress.delete(peer.address)
     this.#byKey.delete(peer.link.key)
     if (this.byName.get(peer.name) === peer) this.byName.delete(peer.name)
+    this.#up = null
     wheel.clear(peer)
     this.#giveUpAll(peer, now)
     for (const name of [...peer.offers.keys()]) this.#withdraw(peer, name)

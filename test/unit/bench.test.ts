@@ -6,7 +6,7 @@ import { judge } from '../../bench/goals.ts'
 import { pairsOf, parseOrder, writeOrder } from '../../bench/load/orders.ts'
 import { histogramOf, type Measurement } from '../../bench/measure.ts'
 import { FULL, QUICK } from '../../bench/plan.ts'
-import { asMarkdown, asText, remarks, runRows } from '../../bench/report/tables.ts'
+import { asMarkdown, asText, remarks, runRows, simulationRows } from '../../bench/report/tables.ts'
 import { ratioOf, spreadOf } from '../../bench/spread.ts'
 import { Load, newHistogram, recordMs, UNITS_PER_MS } from '../../cli/bench/load.ts'
 
@@ -213,4 +213,26 @@ test('every comparison and every contender is called by a name of its own', () =
     for (const { contenders } of plan)
       expect(new Set(contenders.map(({ id }) => id)).size).toBe(contenders.length)
   }
+})
+
+test('the simulator’s speed is by second on a processor, and a run that broke a promise has none', () => {
+  const founding = {
+    id: 'founding',
+    label: 'founding case',
+    command: 'spillway sim run',
+    events: 3_000_000,
+    virtualMs: 20_000,
+    cpuMs: 5000,
+    peakMemory: 5e8,
+    invalid: '',
+  }
+  const verdict = (each: typeof founding) =>
+    judge([], null, [each]).find(({ path }) => path.startsWith('simulator'))
+  expect(verdict(founding)).toMatchObject({ measured: '600,000 events/s, 4.00 simulated s/s', met: true })
+  expect(verdict({ ...founding, cpuMs: 10_000 })?.met).toBe(false)
+  expect(verdict({ ...founding, invalid: 'a core threw' })).toMatchObject({
+    measured: 'not measured: a core threw',
+    met: null,
+  })
+  expect(simulationRows([founding])[1]).toContain('600,000')
 })

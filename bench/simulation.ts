@@ -1,0 +1,83 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { z } from 'zod'
+
+/** One run of the simulator that is timed. */
+export interface SimulationCase {
+  readonly id: string
+  readonly label: string
+  /** Of `spillway sim run`. */
+  readonly flags: readonly string[]
+}
+
+export interface SimulationResult {
+  readonly id: string
+  readonly label: string
+  readonly command: string
+  readonly events: number
+  readonly virtualMs: number
+  /** On a processor, all threads together, ms. */
+  readonly cpuMs: number
+  /** Octets resident at its highest. */
+  readonly peakMemory: number
+  /** Why there is nothing; '' when there is. */
+  readonly invalid: string
+}
+
+/**
+ * By clusters alone: each is as busy as the next, and tells the others twice a second what it has to spare. With changes
+ * told as they happen, states would be nearly all there is.
+ */
+function ofClusters(clusters: number, durationMs: number): SimulationCase {
+  const values = { clusters, workers: 30, clients: 30, rate: 4, hot: 1, 'state-coalesce-ms': 500 }
+  const flags = Object.entries({ ...values, 'fault-every-ms': 0, 'duration-ms': durationMs })
+  return {
+    id: `clusters-${clusters}`,
+    label: `${clusters} clusters × 30 workers × 30 clients`,
+    flags: flags.flatMap(([flag, value]) => [`--${flag}`, `${value}`]),
+  }
+}
+
+const FOUNDING: SimulationCase = {
+  id: 'founding',
+  label: 'founding case: 12 clusters × 300 workers × 1,000 clients',
+  flags: ['--duration-ms', '10000'],
+}
+
+export const SIMULATIONS_QUICK: readonly SimulationCase[] = [
+  { ...FOUNDING, flags: ['--duration-ms', '2000'] },
+]
+export const SIMULATIONS: readonly SimulationCase[] = [
+  FOUNDING,
+  ofClusters(12, 10_000),
+  ofClusters(100, 2000),
+  ofClusters(1000, 500),
+]
+
+const outcome = z.object({
+  summary: z.object({ events: z.number(), endedAt: z.number() }).nullable(),
+  breach: z.object({ message: z.string() }).nullable(),
+  cpuMs: z.number(),
+  peakMemory: z.number(),
+})
+
+/** Runs it in a process of its own. @param program cli/main.js */
+export async function measureSimulation(
+  program: string,
+  { id, label, flags }: SimulationCase,
+): Promise<SimulationResult> {
+  const args = ['sim', 'run', '--seed', '7', ...flags]
+  const command = `spillway ${args.join(' ')}`
+  const nothing = { id, label, command, events: 0, virtualMs: 0, cpuMs: 0, peakMemory: 0 }
+  try {
+    const { stdout } = await promisify(execFile)(process.execPath, [program, ...args, '--json'], {
+      maxBuffer: 16 << 20,
+    })
+    const { summary, breach, cpuMs, peakMemory } = outcome.parse(JSON.parse(stdout))
+    if (summary === null) return { ...nothing, invalid: breach?.message ?? 'it came to nothing' }
+    const { events, endedAt } = summary
+    return { id, label, command, events, virtualMs: endedAt, cpuMs, peakMemory, invalid: '' }
+  } catch (error) {
+    return { ...nothing, invalid: error instanceof Error ? error.message : String(error) }
+  }
+}
