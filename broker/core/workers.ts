@@ -16,6 +16,8 @@ import { Membership, Worker } from './worker.ts'
 /** A connection's slots beyond this are not believed. */
 const SLOTS_MAX = 4096
 const SERVICES_PER_WORKER_MAX = 64
+/** Moments within a worker's heartbeat interval at which silences may end. */
+const CHECKS_A_BEAT = 16
 
 /** localbe: workers sign in, beat, answer, fall silent. */
 export class Workers {
@@ -360,7 +362,13 @@ export class Workers {
     const { wheel, config } = this.#context
     const mute = worker.link.dialect === 'req' || (!worker.beatsWhileWorking && worker.assignments.length > 0)
     if (mute) wheel.clear(worker)
-    else wheel.set(worker, worker.heardAt + config.workerLiveness * this.#interval(worker))
+    else {
+      const interval = this.#interval(worker)
+      // By the step, so that those of a thousand idle workers come together: a timer that goes off for one of them costs as
+      // much as for all.
+      const step = interval / CHECKS_A_BEAT
+      wheel.set(worker, Math.ceil((worker.heardAt + config.workerLiveness * interval) / step) * step)
+    }
   }
 
   #interval(worker: Worker): number {
