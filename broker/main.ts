@@ -1,6 +1,5 @@
 /** The broker as a library: one cluster's broker in this process. Import as `spillway/broker`. */
 
-import { setTimeout as pause } from 'node:timers/promises'
 import { parseHttpAddress } from '../settings/endpoint.ts'
 import { type BrokerConfig, type BrokerSettings, parseBrokerConfig, reactorOptions } from './config.ts'
 import type { BrokerEvent } from './core/event.ts'
@@ -26,9 +25,8 @@ export type BrokerOptions = BrokerSettings & {
   readonly onFatal?: ((error: unknown) => void) | undefined
 }
 
-/** With linger 0 a close throws away what libzmq's threads have not written yet, the last answers and goodbyes: they get this
- *  long, ms. */
-const LAST_WORDS_MS = 100
+/** How long the last answers and goodbyes may take to leave when a broker that has drained is closed, ms. */
+const LAST_WORDS_MS = 500
 
 /**
  * A cluster's broker: `await broker.start()`, and when it should go `await broker.drain()`, or `stop()` at once. With
@@ -48,6 +46,7 @@ export class Broker implements AsyncDisposable {
   #started: Promise<void> | undefined
   #stopped: Promise<void> | undefined
   #open = false
+  #lingerMs = 0
 
   /** @throws ConfigurationError naming every option that is wrong */
   constructor(options: BrokerOptions) {
@@ -154,7 +153,7 @@ export class Broker implements AsyncDisposable {
     if (this.#open) {
       this.#beginDrain(deadlineMs)
       await this.#drained
-      await pause(LAST_WORDS_MS)
+      this.#lingerMs = LAST_WORDS_MS
     }
     await this.stop()
   }
@@ -173,7 +172,7 @@ export class Broker implements AsyncDisposable {
     this.#open = false
     this.#metrics?.stop()
     await this.#admin?.close()
-    await this.#reactor.close()
+    await this.#reactor.close(this.#lingerMs)
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -105,8 +105,6 @@ async function run(
 function logWarnings(log: Logger): void {
   process.removeAllListeners('warning')
   process.on('warning', (warning) => {
-    // zeromq.js sets the routing id of the next connection, and warns that it is that of the next connection.
-    if (warning.message.startsWith('Socket option will not take effect')) return
     log.warn({ event: 'warning', err: warning }, warning.message)
   })
 }

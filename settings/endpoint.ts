@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import { z } from 'zod'
 import { ADDRESS_MAX } from '../protocol/record.ts'
 
@@ -27,9 +28,11 @@ export function endpointProblem(address: string, use: 'bind' | 'connect'): strin
       ? 'tcp://address:port or ipc://path, as in tcp://127.0.0.1:5555'
       : 'tcp://host:port or ipc://path, as in tcp://east.example.net:5557'
   }
-  if (host.includes(':')) return 'an IPv4 address or a host name: IPv6 is not spoken'
-  if (!(use === 'bind' && host === '*') && !isHost(host)) {
-    return `a host name or an IPv4 address${use === 'bind' ? ', or *,' : ''} between tcp:// and the port`
+  if (host.startsWith('[') && host.endsWith(']')) {
+    if (!isIPv6(host.slice(1, -1))) return 'an IPv6 address in the brackets, as in tcp://[::1]:5555'
+  } else if (host.includes(':')) return 'an IPv6 address in brackets, as in tcp://[::1]:5555'
+  else if (!(use === 'bind' && host === '*') && !isHost(host)) {
+    return `a host name, an IPv4 address or an IPv6 address in brackets${use === 'bind' ? ', or *,' : ''} between tcp:// and the port`
   }
   if (use === 'bind' && (port === '*' || port === '0')) return null
   if (!/^[1-9]\d{0,4}$/.test(port) || Number(port) > PORT_MAX) {

@@ -4,6 +4,7 @@ import type { DecodeError } from '../protocol/decode-error.ts'
 import { MessageEncoder } from '../protocol/encode.ts'
 import type { Message, Record } from '../protocol/record.ts'
 import { codeOf, drain, type Reader } from './drain.ts'
+import { needsIpv6 } from './ipv6.ts'
 
 /** A batch that has grown to this leaves without waiting for the end of the turn, octets. */
 const BATCH_MAX = 64 * 1024
@@ -58,7 +59,7 @@ export class PackingDealer implements Reader {
     this.#dealer = new Dealer({
       linger: 0,
       sendTimeout: 0,
-      ipv6: true,
+      ipv6: needsIpv6(options.endpoint),
       // Keeps libzmq from speaking ZMTP 1 or 2 with whatever answers at a wrong address.
       zapDomain: 'spillway',
       ...options.socket,

@@ -10,11 +10,14 @@ import { isNative } from '../../protocol/native.ts'
 import type { Message, Record, State } from '../../protocol/record.ts'
 import { readStockRequest, readStockWorker } from '../../protocol/stock.ts'
 import { codeOf, drain, type Receiver } from '../../wire/drain.ts'
+import { needsIpv6 } from '../../wire/ipv6.ts'
+import { forNextConnect } from '../../wire/next-connect.ts'
 import { Broker } from '../core/broker.ts'
 import type { CoreConfig } from '../core/config.ts'
 import type { BrokerEvent } from '../core/event.ts'
 import type { Link, LinkSocket } from '../core/link.ts'
 import type { BrokerPort } from '../core/port.ts'
+import { BodyMemory } from './body-memory.ts'
 import { Outbox } from './outbox.ts'
 import { makeSockets, type Sockets } from './sockets.ts'
 import { type SocketName, Traffic } from './traffic.ts'
@@ -57,6 +60,7 @@ export class Reactor implements BrokerPort {
   readonly #epoch = randomInt(1, 2 ** 32)
   readonly #encoder = new MessageEncoder()
   readonly #outbox: Outbox
+  readonly #bodies = new BodyMemory()
   readonly #limits: { readonly bodyMax: number }
   /** cloudbe's connections, for the monitor, which knows addresses only. */
   readonly #peerKeys = new Map<string, string>()
@@ -135,7 +139,8 @@ export class Reactor implements BrokerPort {
     return result
   }
 
-  async close(): Promise<void> {
+  /** @param lingerMs how long what has been sent may take to leave, in the background */
+  async close(lingerMs = 0): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     clearTimeout(this.#timer)
@@ -143,7 +148,10 @@ export class Reactor implements BrokerPort {
     if (sockets === undefined) return
     // No unbind first: zeromq.js carries it out on another thread, beside a receive that is still pending on this one, and
     // libzmq aborts sooner or later. A port or an ipc file is free a moment after the close.
-    for (const socket of Object.values(sockets)) socket.close()
+    for (const socket of Object.values(sockets)) {
+      socket.linger = lingerMs
+      socket.close()
+    }
   }
 
   // ---------------------------------------------------------------- the loop
@@ -171,6 +179,7 @@ export class Reactor implements BrokerPort {
     const now = this.now()
     if (this.#core.nextTimeout() <= now) this.#core.timeout(now)
     this.#outbox.flush()
+    this.#bodies.release()
     this.#arm(now)
   }
 
@@ -288,7 +297,10 @@ export class Reactor implements BrokerPort {
   #count(socket: SocketName, frames: readonly Buffer[]): void {
     const counter = this.traffic.received[socket]
     counter.messages++
-    for (const frame of frames) counter.bytes += frame.length
+    for (const frame of frames) {
+      counter.bytes += frame.length
+      this.#bodies.add(frame.length)
+    }
   }
 
   #malformed(socket: SocketName, reason: string): void {
@@ -337,7 +349,14 @@ export class Reactor implements BrokerPort {
   connectPeer(link: Link, address: string): void {
     // Before connecting: an address that libzmq will not have is one that never answers, and is forgotten as such.
     this.#peerKeys.set(address, link.key)
-    tolerate(() => this.#sockets?.cloudbe.connect(address, { routingId: link.key }))
+    tolerate(() => {
+      const cloudbe = this.#sockets?.cloudbe
+      if (cloudbe === undefined) return
+      forNextConnect(() => {
+        cloudbe.ipv6 = needsIpv6(address)
+        cloudbe.connect(address, { routingId: link.key })
+      })
+    })
   }
 
   disconnectPeer(link: Link, address: string): void {
@@ -348,7 +367,15 @@ export class Reactor implements BrokerPort {
   subscribe(address: string): void {
     const users = this.#subscriptions.get(address) ?? 0
     this.#subscriptions.set(address, users + 1)
-    if (users === 0) tolerate(() => this.#sockets?.statefe.connect(address))
+    if (users > 0) return
+    tolerate(() => {
+      const statefe = this.#sockets?.statefe
+      if (statefe === undefined) return
+      forNextConnect(() => {
+        statefe.ipv6 = needsIpv6(address)
+        statefe.connect(address)
+      })
+    })
   }
 
   unsubscribe(address: string): void {
@@ -417,6 +444,7 @@ function tolerate(act: () => void): void {
 
 async function bind(socket: Socket, name: SocketName, endpoint: string): Promise<string> {
   try {
+    socket.ipv6 = needsIpv6(endpoint)
     await socket.bind(endpoint)
     return socket.lastEndpoint ?? endpoint
   } catch (error) {
