@@ -116,7 +116,8 @@ const settings = z.strictObject({
     'between publications of spare capacity, at most, ms',
   ),
   /** Changes of capacity within this time are published as one, ms. Default 10. 0: each by itself, at a message a
-   *  peer each time; long ones make peers choose by old news. */
+   *  peer each time; long ones make peers choose by old news. With more than 8 peers it is longer in proportion, but never
+   *  than `stateIntervalMs`: with 64 peers it is 80 ms. */
   stateCoalesceMs: milliseconds(
     0,
     MINUTE_MS,

@@ -34,6 +34,9 @@ import { type Timed, TimingWheel } from './timing-wheel.ts'
 import { Worker } from './worker.ts'
 import { printable, Workers } from './workers.ts'
 
+/** Up to so many peers are told of capacity as often as the configuration allows; twice as many half as often. */
+const PEERS_TOLD_AT_ONCE = 8
+
 /** More services than this in a state, and it is not sent along with answers. */
 const SERVICES_TOLD_MAX = 16
 
@@ -329,8 +332,7 @@ export class Broker implements Machine {
   nextTimeout(): number {
     if (this.#left) return Number.POSITIVE_INFINITY
     const state =
-      this.#publishedAt +
-      (this.scheduler.capacityChanged ? this.config.stateCoalesceMs : this.config.stateIntervalMs)
+      this.#publishedAt + (this.scheduler.capacityChanged ? this.#coalesceMs : this.config.stateIntervalMs)
     return Math.min(
       this.#wheel.next(),
       this.#workersBeatAt,
@@ -342,12 +344,19 @@ export class Broker implements Machine {
     )
   }
 
+  /** With more peers each state is held back for longer, so that telling of local tasks does not cost more with each. */
+  get #coalesceMs(): number {
+    const { stateCoalesceMs, stateIntervalMs } = this.config
+    const share = Math.max(1, this.peers.byName.size / PEERS_TOLD_AT_ONCE)
+    return Math.min(stateIntervalMs, stateCoalesceMs * share)
+  }
+
   /** What every input may have brought about: capacity to publish, a failed task to defer, the end of draining. */
   #settle(now: number): void {
     if (this.#left) return
     const sincePublished = now - this.#publishedAt
     if (sincePublished >= this.config.stateIntervalMs) this.#publish(now)
-    else if (this.scheduler.capacityChanged && sincePublished >= this.config.stateCoalesceMs) {
+    else if (this.scheduler.capacityChanged && sincePublished >= this.#coalesceMs) {
       if (this.#capacityDiffers()) this.#publish(now)
       else this.scheduler.capacityChanged = false
     }

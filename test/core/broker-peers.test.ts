@@ -221,6 +221,24 @@ describe('state', () => {
     expect(seqs).toEqual(seqs.map((_, i) => i))
   })
 
+  test('goes out half as often with twice as many peers, from eight on', () => {
+    const rig = new Rig()
+    rig.worker('w1', { slots: 4 }).ready()
+    for (let n = 0; n < 16; n++) rig.peer(`p${n}`).up(0)
+    rig.advance(2000)
+    const c1 = rig.client('c1')
+    c1.request({ id: 'a' })
+    rig.advance(50)
+    const before = rig.states.length
+    c1.request({ id: 'b' })
+    expect(rig.states).toHaveLength(before + 1)
+    c1.request({ id: 'c' })
+    rig.advance(19)
+    expect(rig.states).toHaveLength(before + 1)
+    rig.advance(1)
+    expect(rig.states).toHaveLength(before + 2)
+  })
+
   test('a service whose last worker leaves is out of the state as soon as coalescing allows', () => {
     const rig = new Rig()
     const w1 = rig.worker('w1').ready()
