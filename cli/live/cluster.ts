@@ -15,7 +15,7 @@ const STOP_GRACE_MS = 3000
 /** So that no number of kills makes a task look like poison: what is to be found out is whether one gets lost. */
 const ATTEMPTS_MAX = 100
 
-export type Condition = 'down' | 'up' | 'frozen'
+export type Condition = 'down' | 'up' | 'frozen' | 'stopped'
 
 /** One process of a cluster, through all its lives. */
 export class Host {
@@ -100,7 +100,7 @@ export class Host {
   async stop(): Promise<void> {
     const process = this.#process
     this.#process = null
-    this.condition = 'down'
+    this.condition = 'stopped'
     await process?.stop(STOP_GRACE_MS)
   }
 }

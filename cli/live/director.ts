@@ -78,7 +78,7 @@ export class Director {
       {
         answered: (at, latencyMs, from, ranIn) => this.#collector.answered(since(at), latencyMs, from, ranIn),
         failed: (at) => this.#collector.failed(since(at)),
-        retaken: (_at, afterMs) => this.#collector.retaken(afterMs),
+        retaken: (afterMs) => this.#collector.retaken(afterMs),
       },
     )
     board.judge = this.#judge

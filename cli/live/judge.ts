@@ -53,7 +53,7 @@ export interface Observer {
   answered(at: number, latencyMs: number, from: number, ranIn: number): void
   failed(at: number): void
   /** A task whose worker was killed has been started again. */
-  retaken(at: number, afterMs: number): void
+  retaken(afterMs: number): void
 }
 
 /** One task, as far as it is known: entries of several processes may come in any order. */
@@ -63,11 +63,9 @@ interface Errand {
   expected: string
   settledAt: number
   code: string
-  ranIn: string
   starts: number
-  /** Its last start's process, and when that was. */
+  /** The process of its last start. */
   lastHost: string
-  lastStartAt: number
   /** Clusters, beside its own, that it was sent to or has started in. */
   executors: number[]
   abandoned: boolean
@@ -196,7 +194,6 @@ export class Judge {
     this.#openOf.get(hostOf(task))?.delete(errand)
     errand.settledAt = at
     errand.code = code
-    errand.ranIn = ranIn
     this.outcomes.set(code, (this.outcomes.get(code) ?? 0) + 1)
     this.#check('no answer to the wrong client')
     if (!task.startsWith(`${client}.`)) {
@@ -248,9 +245,8 @@ export class Judge {
       }
     }
     const died = this.#gone.get(errand.lastHost)
-    if (died !== undefined && at > died) this.#observer?.retaken(at, at - died)
+    if (died !== undefined && at > died) this.#observer?.retaken(at - died)
     errand.lastHost = hostOf(worker)
-    errand.lastStartAt = at
     this.#ran(errand, task, clusterOf(worker))
   }
 
@@ -281,10 +277,8 @@ export class Judge {
         expected: '',
         settledAt: -1,
         code: '',
-        ranIn: '',
         starts: 0,
         lastHost: '',
-        lastStartAt: -1,
         executors: [],
         abandoned: false,
       }

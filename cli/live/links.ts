@@ -27,7 +27,6 @@ export class Links {
   readonly #proxies: { readonly from: number; readonly to: number; readonly proxy: LinkProxy }[] = []
   readonly #places = new Map<number, Place>()
   readonly #cloudfe: Map<number, string>[]
-  #translated = 0
 
   /**
    * @param onRequest told of every task that a cluster sends to another, by what its body says; `from` and `to` are indexes
@@ -62,11 +61,6 @@ export class Links {
 
   private constructor(clusters: number) {
     this.#cloudfe = Array.from({ length: clusters }, () => new Map())
-  }
-
-  /** Addresses replaced so far. */
-  get translated(): number {
-    return this.#translated
   }
 
   /** Where a cluster reaches the cloudfe of all others. */
@@ -105,7 +99,6 @@ export class Links {
       const seen = this.#places.get(port)?.ports.get(reader)
       if (seen === undefined || seen === port) continue
       frames.write(String(seen), digits, 'latin1')
-      this.#translated++
     }
   }
 }

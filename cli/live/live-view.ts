@@ -1,13 +1,27 @@
 import pc from 'picocolors'
 import { COLUMNS_MAX, happeningLine, type Paint, spark, wrapped } from '../terminal-view.ts'
 import type { Board } from './board.ts'
-import type { Cluster, Host } from './cluster.ts'
+import type { Cluster, Condition, Host } from './cluster.ts'
 
 const PAINTS = [pc.cyan, pc.yellow, pc.magenta, pc.green, pc.blue]
 const NAME = 5
 const BAR = 20
 /** More processes than this are counted. */
 const SIGNS_MAX = 4
+
+/** Of a broker; one that is up and has said nothing yet is starting. */
+const WORDS: { readonly [condition in Condition]: string } = {
+  up: 'starting',
+  down: 'killed',
+  frozen: 'frozen',
+  stopped: 'stopped',
+}
+const SIGNS: { readonly [condition in Condition]: string } = {
+  up: pc.green('●'),
+  down: pc.red('✖'),
+  frozen: pc.blue('❄'),
+  stopped: pc.dim('·'),
+}
 
 /** The board as lines that fit in a terminal of that size. */
 export function picture(board: Board, now: number, columns: number, rows: number): string {
@@ -50,8 +64,9 @@ function clusterLine(cluster: Cluster): string {
   const processes = `broker ${signOf(broker)} workers ${signsOf(workerHosts)} clients ${signsOf(clientHosts)}`
   const head = `  ${paint(name.padEnd(NAME))}`
   if (broker.condition !== 'up' || status === null) {
-    const word = broker.condition === 'up' ? 'starting' : broker.condition === 'down' ? 'killed' : 'frozen'
-    return `${head}${pc.dim('·'.repeat(BAR))}  ${pc.red(word.padEnd(13))} ${processes}`
+    const word = WORDS[broker.condition].padEnd(13)
+    const painted = broker.condition === 'stopped' ? pc.dim(word) : pc.red(word)
+    return `${head}${pc.dim('·'.repeat(BAR))}  ${painted} ${processes}`
   }
   const { slots, busy, borrowed, queued } = status
   const blocks = (count: number) => Math.min(BAR, Math.round((count / Math.max(1, slots)) * BAR))
@@ -68,7 +83,7 @@ function signsOf(hosts: readonly Host[]): string {
 }
 
 function signOf({ condition }: Host): string {
-  return condition === 'up' ? pc.green('●') : condition === 'down' ? pc.red('✖') : pc.blue('❄')
+  return SIGNS[condition]
 }
 
 function linksLine({ links }: Board, width: number): string {

@@ -40,7 +40,7 @@ export class PlainView {
 
 function wordsOf({ broker, status }: Cluster): string {
   if (broker.condition === 'down') return 'killed'
-  if (broker.condition === 'frozen') return 'frozen'
+  if (broker.condition !== 'up') return broker.condition
   if (status === null) return 'starting'
   const { busy, slots, borrowed, queued } = status
   return `${busy}/${slots} busy${borrowed > 0 ? ` (${borrowed} borrowed)` : ''}${queued > 0 ? `, ${queued} queued` : ''}`

@@ -230,7 +230,7 @@ describe('the judge', () => {
     judge.entry(sent({ task: 'c0h1.1/2.4', once: true }))
     judge.entry(settled({ task: 'c0h1.1/2.4', at: 1050, code: 'UNKNOWN' }))
     expect(told).toEqual([
-      ['retaken', 1025, 10],
+      ['retaken', 10],
       ['answered', 1030, 30, 0, 1],
       ['failed', 1050],
     ])
