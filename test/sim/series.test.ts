@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { Collector } from '../../report/collector.ts'
+import { runPage } from '../../report/run-page.ts'
+import { escaped } from '../../report/svg.ts'
 import { run } from '../../sim/run.ts'
+import { runReport } from '../../sim/run-report.ts'
 import { parameters } from '../../sim/scenario.ts'
 
 const p = parameters.parse({
@@ -61,16 +64,22 @@ describe('promises of a simulated run', () => {
   })
 
   test('show the one that was broken, by its name', () => {
-    const { breach, promises } = run(
+    const series = new Collector({ durationMs: p.durationMs })
+    const result = run(
       11,
       { ...p, checkBooksEvery: 0 },
       {
+        series,
         onBroker: (core) => {
           let turns = 0
           Object.defineProperty(core.scheduler, 'queued', { get: () => (++turns > 1000 ? 1e9 : 0), set() {} })
         },
       },
     )
+    const { breach, promises } = result
+    const page = runPage(runReport(result, p, series, 'spillway sim run --seed 11', '0.1.0'))
+    expect(page).toContain('A promise was broken')
+    expect(page).toContain(escaped(breach?.message ?? 'no breach'))
     expect(breach?.promise).toBe('every queue stays within its bound')
     expect(promises.filter(({ broken }) => broken > 0).map(({ promise }) => promise)).toEqual([
       breach?.promise,

@@ -1,0 +1,44 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+
+const main = join(import.meta.dirname, '../../dist/cli/main.js')
+
+function sim(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'sim', ...args], { encoding: 'utf8' })
+  return { status, stdout, stderr }
+}
+
+describe('spillway sim run --report', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-sim-'))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  const small = '--clusters 2 --workers 3 --clients 5 --duration-ms 2000 --fault-every-ms 500'.split(' ')
+
+  test('makes the folder, and names the command that gets the same run again', () => {
+    const at = join(folder, 'a', 'b')
+    const first = sim('run', '--seed', '9', '--report', at, ...small)
+    expect(first).toMatchObject({ status: 0, stderr: '' })
+    const { command, seed } = JSON.parse(readFileSync(join(at, 'report.json'), 'utf8'))
+    expect({ command, seed }).toEqual({ command: `spillway sim run --seed 9 ${small.join(' ')}`, seed: 9 })
+    const hash = /hash (\w+)/
+    const again = sim(...command.split(' ').slice(2))
+    expect(hash.exec(again.stdout)?.[1]).toBe(hash.exec(first.stdout)?.[1])
+  })
+
+  test('with --json leaves stdout to the outcome', () => {
+    const { stdout, stderr } = sim('run', '--seed', '9', '--json', '--report', folder, ...small)
+    expect(JSON.parse(stdout).seed).toBe(9)
+    expect(stderr).toContain(`Report: ${join(folder, 'report.html')}`)
+  })
+
+  test('says before it runs that there is no place for a report', () => {
+    const file = join(folder, 'file')
+    writeFileSync(file, '')
+    const { status, stdout, stderr } = sim('run', '--report', join(file, 'sub'))
+    expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
+    expect(stderr).toContain('--report: ')
+    expect(stderr).toContain('name a folder that can be made and written to')
+  })
+})
