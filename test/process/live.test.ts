@@ -60,8 +60,9 @@ test('a short live run keeps every promise, says so in figures that agree, and l
     expect(broken, promise).toBe(0)
   }
   const settled = looked.get('every request settles exactly once') ?? 0
-  expect(settled).toBeGreaterThan(40)
-  expect(looked.get('no slot holds two tasks')).toBeGreaterThan(40)
+  // The last round alone has one of each client.
+  expect(settled).toBeGreaterThan(2 * 6)
+  expect(looked.get('no slot holds two tasks')).toBeGreaterThan(2 * 6)
   // Whoever was not lost was settled, and whoever was settled was not lost.
   expect(looked.get('no task is lost while its client lives and any worker lives')).toBeLessThanOrEqual(
     settled,
