@@ -4,6 +4,7 @@ import type { Board } from './board.ts'
 import type { Cluster, Host } from './cluster.ts'
 import type { Judge, Trouble } from './judge.ts'
 import { clockMs } from './ledger.ts'
+import type { Weather } from './link-proxy.ts'
 import type { Links } from './links.ts'
 import type { LiveParameters } from './parameters.ts'
 import type { PlannedFault } from './plan.ts'
@@ -89,7 +90,7 @@ export class Faults {
 
   /** @returns false when this cluster has no such thing that is not in trouble already */
   async #commit(planned: PlannedFault, cluster: Cluster, other: Cluster): Promise<boolean> {
-    const { fault, node, forMs } = planned
+    const { fault, node } = planned
     switch (fault) {
       case 'cluster':
       case 'broker':
@@ -104,48 +105,51 @@ export class Faults {
         return this.#freeze(planned, cluster, victims(cluster, 'worker', node))
       case 'freeze-client':
         return this.#freeze(planned, cluster, victims(cluster, 'client', node))
-      default: {
-        const { board, links, p } = this.#s
-        const link = [cluster.name, other.name].sort().join('–')
-        if (board.links.has(link)) return false
-        const [a, b] = [cluster.index, other.index]
-        const clear = { kind: 'clear', delayMs: p.delay } as const
-        const cut = { kind: 'cut' } as const
-        let words: string
-        switch (fault) {
-          case 'slow': {
-            const delayMs = SLOW_MIN_MS + SLOW_STEP_MS * (node % SLOW_STEPS)
-            words = `${delayMs} ms`
-            for (const [from, to] of [
-              [a, b],
-              [b, a],
-            ] as const)
-              links.setWeather(from, to, { kind: 'clear', delayMs: p.delay + delayMs })
-            break
-          }
-          case 'partition':
-            words = 'cut'
-            links.setWeather(a, b, cut)
-            links.setWeather(b, a, cut)
-            break
-          case 'one-way':
-            words = `cut from ${cluster.name} to ${other.name}`
-            links.setWeather(a, b, cut)
-            break
-          default:
-            words = 'broken'
-            links.break(a, b)
-        }
-        board.links.set(link, words)
-        this.#happen(`the link ${link} is ${words}${fault === 'break' ? '' : forSeconds(forMs)}`)
-        this.#begin(planned, [a, b], true, null, b, () => {
-          board.links.delete(link)
-          links.setWeather(a, b, clear)
-          links.setWeather(b, a, clear)
-        })
-        return true
-      }
+      case 'slow':
+      case 'partition':
+      case 'one-way':
+      case 'break':
+        return this.#disturb(planned, cluster, other)
     }
+  }
+
+  /** Something is wrong with a link. */
+  #disturb(planned: PlannedFault, cluster: Cluster, other: Cluster): boolean {
+    const { board, links, p } = this.#s
+    const link = [cluster.name, other.name].sort().join('–')
+    if (board.links.has(link)) return false
+    const [a, b] = [cluster.index, other.index]
+    const both = (weather: Weather) => {
+      links.setWeather(a, b, weather)
+      links.setWeather(b, a, weather)
+    }
+    let words = ''
+    switch (planned.fault) {
+      case 'slow': {
+        const delayMs = SLOW_MIN_MS + SLOW_STEP_MS * (planned.node % SLOW_STEPS)
+        words = `${delayMs} ms slower${forSeconds(planned.forMs)}`
+        both({ kind: 'clear', delayMs: p.delay + delayMs })
+        break
+      }
+      case 'partition':
+        words = `cut${forSeconds(planned.forMs)}`
+        both({ kind: 'cut' })
+        break
+      case 'one-way':
+        words = `cut from ${cluster.name} to ${other.name}${forSeconds(planned.forMs)}`
+        links.setWeather(a, b, { kind: 'cut' })
+        break
+      case 'break':
+        words = 'broken'
+        links.break(a, b)
+    }
+    board.links.set(link, words)
+    this.#happen(`the link ${link} is ${words}`)
+    this.#begin(planned, [a, b], true, null, b, () => {
+      board.links.delete(link)
+      both({ kind: 'clear', delayMs: p.delay })
+    })
+    return true
   }
 
   async #kill(planned: PlannedFault, cluster: Cluster, hosts: readonly Host[]): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js')
@@ -10,6 +11,8 @@ const MARK = 'MARK_OF_TEST'
 /** A command of the compiled program, of which every process can be found that it has started. */
 export class MarkedCommand {
   readonly mark = randomUUID()
+  /** Where it makes its temporary files: some commands keep theirs, and who gets SIGKILL always does. */
+  readonly folder = mkdtempSync(join(tmpdir(), 'spillway-command-'))
   readonly process: ChildProcess
   readonly ended: Promise<number | NodeJS.Signals | null>
   /** On stdout and stderr. */
@@ -20,7 +23,7 @@ export class MarkedCommand {
   constructor(...args: string[]) {
     this.process = spawn(process.execPath, [main, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, [MARK]: this.mark, NO_COLOR: '1' },
+      env: { ...process.env, [MARK]: this.mark, NO_COLOR: '1', TMPDIR: this.folder },
     })
     this.process.stdout?.on('data', (chunk: Buffer) => {
       this.said += chunk.toString()
@@ -56,5 +59,6 @@ export class MarkedCommand {
         // It was faster.
       }
     }
+    rmSync(this.folder, { recursive: true, force: true })
   }
 }
