@@ -3,6 +3,7 @@ import type { CoreConfig } from '../broker/core/config.ts'
 import type { BrokerEvent } from '../broker/core/event.ts'
 import type { Link, LinkSocket, UndeliveredReason } from '../broker/core/link.ts'
 import type { BrokerPort } from '../broker/core/port.ts'
+import { ErrorCode } from '../protocol/error-code.ts'
 import { Kind, type Message, type Record, type State } from '../protocol/record.ts'
 import type { EventQueue } from './event-queue.ts'
 import type { Network, Pipe } from './network.ts'
@@ -23,6 +24,9 @@ function batchOf(link: Link): Batch {
   return batch
 }
 
+/** Where an address has the cluster's number. */
+const CLUSTER_AT = 'sim://c'.length
+
 /** Where a cluster's broker listens. */
 export function addresses(cluster: string) {
   return {
@@ -37,6 +41,8 @@ export function addresses(cluster: string) {
 export class BrokerNode extends Listener implements BrokerPort {
   readonly core: Broker
   readonly epoch: number
+  /** Tasks that were given out at once, at most. */
+  outMost = 0
   /** Set when it has drained and said goodbye. */
   left = false
   readonly #network: Network
@@ -154,6 +160,8 @@ export class BrokerNode extends Listener implements BrokerPort {
       batch.records = [record]
     } else batch.records.push(record)
     if (record.kind === Kind.Request) this.#watch.requested(this, link, record)
+    else if (record.kind === Kind.Reply && record.code === ErrorCode.Busy)
+      this.#watch.turnedAway(this, record)
   }
 
   publish(state: State): void {
@@ -161,6 +169,11 @@ export class BrokerNode extends Listener implements BrokerPort {
     const message: Message = { from: this.epoch, to: 0, records: [state] }
     // What a subscriber's pipe does not take, it misses.
     for (const pipe of this.#subscribers) this.#network.sendBack(pipe, message, this.queue.time)
+  }
+
+  /** The cluster that one of cloudbe's connections leads to. */
+  clusterBehind(key: string): number {
+    return Number.parseInt(this.#pipes.cloudbe.get(key)?.address.slice(CLUSTER_AT) ?? '', 10)
   }
 
   connectPeer(link: Link, address: string): void {

@@ -147,6 +147,36 @@ export class Errand {
     this.failsFast = failsFast
   }
 
+  /** Clusters it was lent to, whether it arrived or not. */
+  lentTo: number[] | null = null
+  /** Workers that were lost while, or after, they had it. */
+  workersLost = 0
+  /** Keys of the connections to workers that it was given to: the last, and those before. */
+  #givenTo = ''
+  #givenBefore: string[] | null = null
+
+  given(key: string): void {
+    if (this.#givenTo !== '') {
+      this.#givenBefore ??= []
+      this.#givenBefore.push(this.#givenTo)
+    }
+    this.#givenTo = key
+  }
+
+  givenTo(): readonly string[] {
+    if (this.#givenTo === '') return this.#givenBefore ?? []
+    return [...(this.#givenBefore ?? []), this.#givenTo]
+  }
+
+  wasGivenTo(key: string): boolean {
+    return this.#givenTo === key || (this.#givenBefore?.includes(key) ?? false)
+  }
+
+  lent(cluster: number): void {
+    this.lentTo ??= []
+    if (!this.lentTo.includes(cluster)) this.lentTo.push(cluster)
+  }
+
   entered(cluster: number): boolean {
     return this.enteredAt === cluster || (this.enteredElsewhere?.includes(cluster) ?? false)
   }

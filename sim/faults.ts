@@ -5,12 +5,13 @@ import type { Node } from './node.ts'
 import { Random } from './random.ts'
 import type { FaultKind, Parameters, Scripted } from './scenario.ts'
 import type { Cluster, Simulation } from './simulation.ts'
+import { type Place, place } from './troubles.ts'
 
 /** What brings things back to order when a fault ends. */
 type Undo = (at: number) => void
 
 interface UnderWay {
-  readonly cluster: number
+  readonly places: readonly Place[]
   /** Of the series; -1 without. */
   readonly handle: FaultHandle
   readonly undo: Undo
@@ -86,7 +87,7 @@ export class Faults {
   #end(fault: UnderWay, at: number): void {
     if (!this.#underWay.delete(fault)) return
     fault.undo(at)
-    this.#simulation.ledger.troubleEnds(fault.cluster, at)
+    this.#simulation.ledger.troubles.ends(fault.places, at)
     this.#simulation.ledger.series?.faultEnds(at, fault.handle)
   }
 
@@ -97,8 +98,8 @@ export class Faults {
     const node = scripted.node ?? this.#random.below(1 << 20)
     const other = clusters[scripted.other ?? this.#random.below(clusters.length)] ?? cluster
     const forMs = scripted.forMs ?? p.faultForMs
-    const everywhere = ['partition', 'one-way', 'slow', 'late', 'join', 'leave'].includes(scripted.fault)
-    ledger.troubleBegins(everywhere ? -1 : cluster.index)
+    const places = this.#places(scripted.fault, cluster, other, node)
+    ledger.troubles.begins(places)
     this.history.push({ ...scripted, at, cluster: cluster.index, other: other.index, node, forMs })
     ledger.note(
       'fault',
@@ -113,7 +114,7 @@ export class Faults {
         other: BETWEEN_TWO.has(scripted.fault) && other !== cluster ? other.index : null,
       }) ?? -1
     const undo = this.#commit(scripted.fault, cluster, other, node, at)
-    const underWay = { cluster: everywhere ? -1 : cluster.index, handle, undo }
+    const underWay = { places, handle, undo }
     this.#underWay.add(underWay)
     // What happens at once is over at once, though its consequences are allowed to last.
     if (undo === nothing) ledger.series?.faultEnds(at, handle)
@@ -121,6 +122,56 @@ export class Faults {
       if (this.#underWay.has(underWay)) ledger.note('fault', `${scripted.fault} in ${cluster.name} ends`, now)
       this.#end(underWay, now)
     })
+  }
+
+  /** What it touches: whatever else goes wrong meanwhile has no excuse in it. */
+  #places(fault: FaultKind, cluster: Cluster, other: Cluster, node: number): Place[] {
+    const { clusters } = this.#simulation
+    const { index } = cluster
+    const workers = Math.max(1, cluster.workers.length)
+    const clients = Math.max(1, cluster.clients.length)
+    const aWorker = [place.worker(`${cluster.name}.w${node % workers}`), place.someWorker(index)]
+    const client = cluster.clients[node % clients]
+    const aClient = client === null || client === undefined ? [] : [place.client(client.name)]
+    switch (fault) {
+      case 'cluster':
+      case 'freeze-cluster':
+        return [place.broker(index), place.workers(index), place.someWorker(index), place.clients(index)]
+      case 'broker':
+      case 'freeze-broker':
+        return [place.broker(index)]
+      case 'worker':
+      case 'freeze-worker':
+        return aWorker
+      case 'client':
+      case 'freeze-client':
+        return aClient
+      case 'isolate':
+        if (node % 3 === 1 && cluster.workers.length > 0) return aWorker
+        if (node % 3 === 2 && client !== null && client !== undefined) return aClient
+        return [place.broker(index)]
+      case 'partition':
+      case 'one-way':
+      case 'slow': {
+        // The network within a cluster.
+        if (fault === 'slow' && cluster === other) return [place.broker(index)]
+        const targets = cluster === other ? clusters : [other]
+        return targets.map((target) => place.link(index, target.index))
+      }
+      case 'break': {
+        const pipe = this.#pipeOf(cluster, node)
+        return pipe === null ? [] : placesOf(pipe)
+      }
+      case 'leave':
+        return []
+      // A handler that hangs, an answer that comes twice or late, nonsense, a newcomer: nobody else is to notice.
+      case 'silent':
+      case 'twice':
+      case 'garbage':
+      case 'late':
+      case 'join':
+        return []
+    }
   }
 
   #commit(fault: FaultKind, cluster: Cluster, other: Cluster, node: number, at: number): Undo {
@@ -327,12 +378,35 @@ export class Faults {
     // The others could not find each other again.
     if (simulation.p.membership === 'first' && cluster.index === 0) return
     cluster.gone = true
+    // For good.
+    const { index } = cluster
+    simulation.ledger.left.add(index)
+    simulation.ledger.troubles.begins([
+      place.broker(index),
+      place.workers(index),
+      place.someWorker(index),
+      place.clients(index),
+    ])
     broker.drain(500, at)
     simulation.later(at + 1000, 5, (now) => {
       simulation.killBroker(cluster, now)
       for (let i = 0; i < cluster.workers.length; i++) simulation.killWorker(cluster, i, now)
       for (let i = 0; i < cluster.clients.length; i++) simulation.killClient(cluster, i, now)
     })
+  }
+}
+
+/** What a connection's break touches. */
+export function placesOf(pipe: Pipe): Place[] {
+  const { dialler, bound, socket } = pipe
+  switch (socket) {
+    case 'localfe':
+      return [place.client(dialler.name)]
+    case 'localbe':
+      return [place.worker(dialler.name), place.someWorker(dialler.cluster)]
+    case 'cloudfe':
+    case 'statebe':
+      return [place.link(dialler.cluster, bound?.cluster ?? Number.parseInt(pipe.address.slice(7), 10))]
   }
 }
 

@@ -4,7 +4,7 @@ import { brokersTime } from '../client/core/client.ts'
 import type { Outcome } from '../client/core/outcome.ts'
 import type { ClientEvent } from '../client/core/port.ts'
 import { ErrorCode } from '../protocol/error-code.ts'
-import { Kind, type Message, type Partial, type Request, type State } from '../protocol/record.ts'
+import { Kind, type Message, type Partial, type Reply, type Request, type State } from '../protocol/record.ts'
 import type { Collector } from '../report/collector.ts'
 import type { WorkerEvent } from '../worker/core/event.ts'
 import { checkBooks } from './books.ts'
@@ -13,6 +13,7 @@ import type { BrokerNode } from './broker-node.ts'
 import type { ClientNode, SimCall } from './client-node.ts'
 import { Behaviour, type Errand, HANDLER_ERROR, isAnswerTo, readWork, type Work } from './errand.ts'
 import { OpenErrands } from './open-errands.ts'
+import { place, Troubles } from './troubles.ts'
 import type { StartSink } from './waits.ts'
 import type { Watch } from './watch.ts'
 import type { WorkerNode } from './worker-node.ts'
@@ -20,8 +21,6 @@ import type { WorkerNode } from './worker-node.ts'
 export interface LedgerTerms {
   /** How far a node's clock may be off, as a share. */
   readonly drift: number
-  /** Slots in the whole federation: so many tasks may come back to a queue that is full. */
-  readonly slotsInAll: number
   /** Time after a fault in which its consequences may still show, ms. */
   readonly aftermathMs: number
   /** Every so many turns of a broker its books are checked whole; 1: every turn. */
@@ -29,20 +28,19 @@ export interface LedgerTerms {
   readonly queueMax: number
   readonly attemptsMax: number
   readonly bodyMax: number
-  /** Tries of a client that may go unanswered. */
+  /** Tries of a client that may go unanswered, and how long it waits each time, ms. */
   readonly retries: number
+  readonly timeoutMs: number
+  /** Time in which a client has found its broker again after all is well, ms. */
+  readonly clearMs: number
+  /** The way to a broker and back may take longer than a client waits. */
+  readonly slowPath: boolean
+  /** Clusters whose brokers a cluster's clients know. */
+  readonly endpointsOf: (cluster: number) => readonly number[]
 }
 
 /** What a run is told of as it goes: for `sim replay`. */
 export type Tracer = (at: number, who: string, what: string, task: number | null) => void
-
-/** Time in which a cluster is not expected to do as well as it could. */
-interface Trouble {
-  /** Faults under way. */
-  open: number
-  /** When the last one ended, ms. */
-  endedAt: number
-}
 
 /**
  * A ledger outside the brokers, written by clients and workers: what was asked, started, ended and answered. It is
@@ -53,9 +51,7 @@ export class Ledger implements Watch {
   /** Tasks that may not start twice, settled, and how often they had been started: a late start is one too many. */
   readonly #once = new Map<number, number>()
   readonly #terms: LedgerTerms
-  readonly #troubles = new Map<number, Trouble>()
-  #faults = 0
-  #workersLost = 0
+  readonly troubles = new Troubles()
   #turns = 0
   submittedCount = 0
   settledCount = 0
@@ -83,8 +79,13 @@ export class Ledger implements Watch {
   pieces = 0
   offersChecked = 0
   givenUp = 0
+  restarts = 0
   /** Clusters' workers that live, for what they really have free. */
   readonly workers = new Map<number, Set<WorkerNode>>()
+  /** Clusters that have left, or are about to. */
+  readonly left = new Set<number>()
+  /** When a broker last told a client that it was too busy. */
+  readonly #busyAt = new Map<number, number>()
   #at = 0
 
   constructor(terms: LedgerTerms) {
@@ -94,7 +95,7 @@ export class Ledger implements Watch {
   // ---------------------------------------------------------------- faults
 
   get faults(): number {
-    return this.#faults
+    return this.troubles.count
   }
 
   /** Turns of brokers, after each of which its queues were looked at. */
@@ -107,27 +108,34 @@ export class Ledger implements Watch {
     return this.#once.size
   }
 
-  /** A fault has begun in a cluster; -1: everywhere. */
-  troubleBegins(cluster: number): void {
-    this.#faults++
-    const trouble = this.#troubles.get(cluster) ?? { open: 0, endedAt: 0 }
-    trouble.open++
-    this.#troubles.set(cluster, trouble)
+  /** Was there trouble since then between a task's client and the brokers that it knows, at either end included? */
+  #clientTroubled(errand: Errand, since: number): boolean {
+    const { troubles } = this
+    const { cluster, client } = errand
+    if (troubles.touched(place.client(client), since) || troubles.touched(place.clients(cluster), since))
+      return true
+    for (const endpoint of this.#terms.endpointsOf(cluster)) {
+      if (troubles.touched(place.broker(endpoint), since)) return true
+      if (endpoint !== cluster && troubles.touched(place.link(cluster, endpoint), since)) return true
+    }
+    return false
   }
 
-  troubleEnds(cluster: number, at: number): void {
-    const trouble = this.#troubles.get(cluster)
-    if (trouble === undefined) return
-    trouble.open--
-    trouble.endedAt = at
-  }
-
-  /** Was there trouble in the cluster since `from`, or shortly before? */
-  #troubled(cluster: number, from: number): boolean {
-    for (const which of [cluster, -1]) {
-      const trouble = this.#troubles.get(which)
-      if (trouble === undefined) continue
-      if (trouble.open > 0 || trouble.endedAt + this.#terms.aftermathMs >= from) return true
+  /** Was there trouble, since it was submitted or shortly before, wherever the task has been? */
+  #pathTroubled(errand: Errand): boolean {
+    const { troubles } = this
+    const since = errand.submittedAt - this.#terms.aftermathMs
+    if (this.#clientTroubled(errand, since)) return true
+    for (const key of errand.givenTo()) {
+      const name = nameOf(key)
+      if (troubles.touched(place.worker(name), since)) return true
+      if (troubles.touched(place.workers(Number.parseInt(name.slice(1), 10)), since)) return true
+    }
+    for (const host of errand.lentTo ?? []) {
+      if (troubles.touched(place.broker(host), since)) return true
+      for (const entered of this.#terms.endpointsOf(errand.cluster)) {
+        if (entered !== host && troubles.touched(place.link(entered, host), since)) return true
+      }
     }
     return false
   }
@@ -242,7 +250,6 @@ export class Ledger implements Watch {
     }
     const age = at - errand.submittedAt
     const timeUp = age >= errand.deadlineMs * (1 - 2 * this.#terms.drift) - 5
-    const ownTrouble = this.#troubled(errand.cluster, errand.submittedAt)
     switch (code) {
       case HANDLER_ERROR:
         if (errand.behaviour !== Behaviour.Fails) wrong('the handler did not fail')
@@ -254,33 +261,37 @@ export class Ledger implements Watch {
         return
       case 'TIMEOUT':
       case 'UNAVAILABLE':
-        // A single try cannot learn that its broker is only busy.
-        if (this.#terms.retries === 1 && code === 'TIMEOUT') return
-        if (!timeUp && !ownTrouble) {
-          wrong(`no trouble in its cluster, and ${age.toFixed(1)} ms of ${errand.deadlineMs} are over`)
-        }
+        if (!timeUp) this.#judgeSilence(errand, age, at, wrong)
         return
       case ErrorCode.Unknown:
         if (errand.mayRunTwice) wrong('it may run twice: it ought to')
-        if (this.#faults === 0) wrong('nothing has failed')
+        if (!this.#terms.slowPath && !this.#pathTroubled(errand)) wrong('nothing has failed on its way')
         return
       case ErrorCode.StreamBroken:
         if (!errand.streams) wrong('it is no stream')
-        if (this.#faults === 0) wrong('nothing has failed')
+        if (!this.#terms.slowPath && !this.#pathTroubled(errand)) wrong('nothing has failed on its way')
         return
       case ErrorCode.Poison:
-        if (this.#workersLost < this.#terms.attemptsMax) {
-          wrong(`only ${this.#workersLost} workers were lost in the whole run`)
+        if (errand.workersLost < this.#terms.attemptsMax) {
+          wrong(`only ${errand.workersLost} workers were lost with it`)
         }
         if (!errand.mayRunTwice) wrong('it was not to be started twice')
         return
       case ErrorCode.Draining:
-        if (this.#faults === 0) wrong('no broker has left')
+        if (!this.#terms.endpointsOf(errand.cluster).some((cluster) => this.left.has(cluster)))
+          wrong('no broker that its client knows has left')
         return
       case ErrorCode.NoService:
         if (!errand.failsFast) wrong('its client would have waited')
+        if (this.#servedThroughout(errand)) wrong('workers of its own cluster serve it')
         return
       case ErrorCode.Busy:
+        if (
+          !this.#terms
+            .endpointsOf(errand.cluster)
+            .some((c) => (this.#busyAt.get(c) ?? -1) >= errand.submittedAt)
+        )
+          wrong('no broker that its client knows was too busy')
         return
       case ErrorCode.TooLarge:
         if (errand.size <= this.#terms.bodyMax) wrong(`its body has ${errand.size} octets`)
@@ -288,6 +299,34 @@ export class Ledger implements Watch {
       default:
         wrong('nobody may be told so')
     }
+  }
+
+  /** Nobody has answered its client: was there silence? */
+  #judgeSilence(errand: Errand, age: number, at: number, wrong: (why: string) => never): void {
+    const { retries, timeoutMs, drift, clearMs, slowPath } = this.#terms
+    const waitMs = timeoutMs * (1 - 2 * drift) - 5
+    if (age < waitMs) wrong(`given up after ${age.toFixed(1)} ms, less than one timeout`)
+    // A single try cannot learn that its broker is only busy.
+    if (retries === 1 || slowPath) return
+    const silentMs = retries * timeoutMs * (1 + 2 * drift)
+    const since = Math.max(errand.submittedAt, at - silentMs) - clearMs
+    if (this.#clientTroubled(errand, since)) return
+    wrong(
+      `nothing was wrong between client and broker since ${since.toFixed(1)} ms, and ${age.toFixed(1)} ms of ${errand.deadlineMs} are over`,
+    )
+  }
+
+  /** Whether all brokers that its client knows have had workers for it all along. */
+  #servedThroughout(errand: Errand): boolean {
+    const since = errand.submittedAt - this.#terms.aftermathMs
+    return this.#terms.endpointsOf(errand.cluster).every((cluster) => {
+      if (this.troubles.touched(place.broker(cluster), since)) return false
+      if (this.troubles.touched(place.someWorker(cluster), since)) return false
+      for (const worker of this.workers.get(cluster) ?? []) {
+        if (worker.services.includes(errand.service) && worker.bornAt < since) return true
+      }
+      return false
+    })
   }
 
   piece(client: ClientNode, call: SimCall, piece: Partial, at: number): void {
@@ -348,9 +387,13 @@ export class Ledger implements Watch {
       `${link.socket} to ${link.key}: ${summary(request)}`,
       numberOf(request.id),
     )
-    if (link.socket !== 'cloudbe') return
-    this.forwarded++
     const errand = this.open.get(numberOf(request.id))
+    if (link.socket !== 'cloudbe') {
+      errand?.given(link.key)
+      return
+    }
+    this.forwarded++
+    errand?.lent(broker.clusterBehind(link.key))
     if (errand !== undefined && !errand.entered(broker.cluster)) {
       throw new Breach(
         'no task is sent on by a borrower',
@@ -361,10 +404,27 @@ export class Ledger implements Watch {
     }
   }
 
+  turnedAway(broker: BrokerNode, reply: Reply): void {
+    this.#busyAt.set(broker.cluster, this.#at)
+    const { queued } = broker.core.scheduler
+    if (queued < this.#terms.queueMax) {
+      throw new Breach(
+        'BUSY only when it is true',
+        this.#at,
+        null,
+        `${queued} tasks wait at ${broker.name}, ${this.#terms.queueMax} may: ${reply.message}`,
+      )
+    }
+  }
+
   published(broker: BrokerNode, state: State): void {
     this.tracer?.(this.#at, broker.name, summary(state), null)
     const workers = this.workers.get(broker.cluster)
-    if (workers === undefined || this.#troubled(broker.cluster, this.#at)) return
+    if (workers === undefined) return
+    const since = this.#at - this.#terms.aftermathMs
+    // What has just died or been cut off is counted until that is noticed.
+    if (this.troubles.touched(place.broker(broker.cluster), since)) return
+    if (this.troubles.touched(place.someWorker(broker.cluster), since)) return
     // A hundred times a second and broker: where there are many workers, now and then is often enough.
     if (workers.size > 50 && state.seq % 16 !== 0) return
     this.offersChecked += state.services.length
@@ -387,9 +447,15 @@ export class Ledger implements Watch {
   brokerSays(broker: BrokerNode, event: BrokerEvent): void {
     this.tracer?.(this.#at, broker.name, JSON.stringify(event), null)
     if (event.type === 'worker-lost') {
-      this.#workersLost++
       this.givenUp++
-      if (!this.#troubled(broker.cluster, this.#at))
+      for (const errand of this.open.values()) if (errand.wasGivenTo(event.key)) errand.workersLost++
+      const since = this.#at - this.#terms.aftermathMs
+      const excused = [
+        place.worker(event.worker),
+        place.workers(broker.cluster),
+        place.broker(broker.cluster),
+      ]
+      if (!excused.some((where) => this.troubles.touched(where, since)))
         throw new Breach(
           'nobody who lives is given up',
           this.#at,
@@ -398,7 +464,11 @@ export class Ledger implements Watch {
         )
     } else if (event.type === 'peer-lost') {
       this.givenUp++
-      if (this.#faults > 0) return
+      const since = this.#at - this.#terms.aftermathMs
+      const other = Number.parseInt(event.peer.slice(1), 10)
+      const excused = [place.broker(broker.cluster), place.broker(other), place.link(broker.cluster, other)]
+      // Of one that it has never heard it knows the address only.
+      if (Number.isNaN(other) || excused.some((where) => this.troubles.touched(where, since))) return
       throw new Breach(
         'nobody who lives is given up',
         this.#at,
@@ -411,7 +481,9 @@ export class Ledger implements Watch {
   afterBroker(broker: BrokerNode, at: number): void {
     this.#at = at
     const { scheduler } = broker.core
-    const bound = this.#terms.queueMax + this.#terms.slotsInAll
+    // A new task waits only below the bound; beyond it are those that were given out and have come back.
+    broker.outMost = Math.max(broker.outMost, scheduler.assignments.size)
+    const bound = this.#terms.queueMax + broker.outMost
     if (scheduler.queued + scheduler.deferred > bound) {
       throw new Breach(
         'every queue stays within its bound',
@@ -462,6 +534,10 @@ export class Ledger implements Watch {
     errand.ranIn = worker.cluster
     if (errand.starts === 1) return
     if (!errand.mayRunTwice) this.#startedTwice(number, at)
+    this.restarts++
+    if (!this.#terms.slowPath && !this.#pathTroubled(errand)) {
+      throw new Breach('no task starts twice without a cause', at, number, 'nothing has failed on its way')
+    }
     const diedAt = this.#diedAt.get(number)
     if (diedAt === undefined) return
     this.series?.retaken(at - diedAt)
@@ -512,6 +588,12 @@ export class Ledger implements Watch {
     this.open.delete(errand.number)
     if (!errand.mayRunTwice) this.#once.set(errand.number, errand.starts)
   }
+}
+
+/** A worker's name, of the key of its connection. */
+function nameOf(key: string): string {
+  const end = key.indexOf('~')
+  return end < 0 ? key : key.slice(0, end)
 }
 
 /** Tasks' ids are their numbers; a stream that was begun anew has something behind it. */

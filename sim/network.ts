@@ -78,8 +78,6 @@ interface Road {
   readonly msPerOctet: number
   /** When what has been put on it so far will have left. */
   freeAt: number
-  /** Until when more than `CONGESTED_MS` of work was before it; -Infinity: never. */
-  congestedAt: number
 }
 
 /** Work before a road that is no longer a message or two, ms. */
@@ -87,7 +85,7 @@ const CONGESTED_MS = 20
 
 function roadOf(baseMs: number, mbps: number): Road {
   const msPerOctet = mbps === 0 ? 0 : 8 / (mbps * 1000)
-  return { baseMs, msPerOctet, freeAt: 0, congestedAt: Number.NEGATIVE_INFINITY }
+  return { baseMs, msPerOctet, freeAt: 0 }
 }
 
 /** One direction of a connection. */
@@ -235,6 +233,8 @@ export class Network {
   messages = 0
   /** Hears of every message as it leaves. */
   tap: ((pipe: Pipe, lane: Lane, message: Message) => void) | null = null
+  /** Hears of a pipe that is full, and of a road with much before it: until when its messages are late or lost. */
+  trouble: ((pipe: Pipe, until: number) => void) | null = null
   readonly #queue: EventQueue
   readonly #random: Random
   readonly #listeners = new Map<string, Listener>()
@@ -316,8 +316,10 @@ export class Network {
     if (pipe.closed) return true
     if (!pipe.up) {
       if (pipe.waiting === null) pipe.waiting = [message]
-      else if (pipe.waiting.length >= this.parameters.highWater) return false
-      else pipe.waiting.push(message)
+      else if (pipe.waiting.length >= this.parameters.highWater) {
+        this.trouble?.(pipe, at)
+        return false
+      } else pipe.waiting.push(message)
       return true
     }
     return this.#transmit(pipe, pipe.out, message, at)
@@ -329,7 +331,10 @@ export class Network {
   }
 
   #transmit(pipe: Pipe, lane: Lane, message: Message, at: number): boolean {
-    if (lane.pending >= this.parameters.highWater) return false
+    if (lane.pending >= this.parameters.highWater) {
+      this.trouble?.(pipe, at)
+      return false
+    }
     lane.pending++
     this.messages++
     if (this.parameters.freezeRecords) for (const record of message.records) Object.freeze(record)
@@ -349,7 +354,7 @@ export class Network {
     if (road !== null && road.msPerOctet > 0) {
       if (road.freeAt > at) {
         leaves = road.freeAt
-        if (leaves - at > CONGESTED_MS) road.congestedAt = leaves
+        if (leaves - at > CONGESTED_MS) this.trouble?.(delivery.pipe, leaves)
       }
       leaves += octetsOf(delivery.message) * road.msPerOctet * lane.slow
       road.freeAt = leaves

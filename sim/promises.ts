@@ -18,6 +18,7 @@ export function promisesOf(simulation: Simulation, breach: Breach | null): Promi
     ['a stream is whole', ledger.pieces],
     [ERRORS_ARE_TRUE, ledger.settledCount - answered],
     ['a task that is not idempotent never starts twice', ledger.onceCount],
+    ['no task starts twice without a cause', ledger.restarts],
     ['no slot holds two tasks', ledger.starts],
     ['no task is sent on by a borrower', ledger.forwarded],
     ['every queue stays within its bound', ledger.turns],

@@ -10,12 +10,13 @@ import { Breach } from './breach.ts'
 import { addresses, BrokerNode } from './broker-node.ts'
 import { ClientNode, type SimCall } from './client-node.ts'
 import { EventQueue, type Happening } from './event-queue.ts'
-import { Faults } from './faults.ts'
+import { Faults, placesOf } from './faults.ts'
 import { Ledger, type Tracer } from './invariants.ts'
 import { longest, Network } from './network.ts'
 import { Clock } from './node.ts'
 import { Random } from './random.ts'
 import type { Parameters } from './scenario.ts'
+import { place } from './troubles.ts'
 import { type WorkerCore, WorkerNode } from './worker-node.ts'
 import { meanServiceMs, serviceName, Workload } from './workload.ts'
 
@@ -185,16 +186,20 @@ export class Simulation {
     const beatsMs = p.workerLiveness * p.workerHeartbeatMs
     this.ledger = new Ledger({
       drift: p.drift,
-      slotsInAll: (p.clusters + 16) * p.workers * p.slots,
       aftermathMs: 2 * beatsMs + 2 * p.stateTtlMs + p.timeoutMs * p.retries + 10 * p.reconnectMs,
       checkBooksEvery: p.checkBooksEvery === 0 ? Number.POSITIVE_INFINITY : p.checkBooksEvery,
       queueMax: p.queueMax,
       attemptsMax: p.attemptsMax,
       bodyMax: p.bodyMax,
       retries: p.retries,
+      timeoutMs: p.timeoutMs,
+      clearMs: 4 * p.reconnectMs + 6 * this.#tripMs() + 100,
+      slowPath: p.secondEndpoint && 2 * this.#tripMs() > p.timeoutMs / 2,
+      endpointsOf: (cluster) => (p.secondEndpoint ? [cluster, (cluster + 1) % p.clusters] : [cluster]),
     })
-    // Pipes so short that they fill up lose answers all the time.
-    if (p.highWater < 1000) this.ledger.troubleBegins(-1)
+    this.network.trouble = (pipe, until) => {
+      for (const where of placesOf(pipe)) this.ledger.troubles.passing(where, until)
+    }
     if (options.tracer !== undefined) this.ledger.tracer = options.tracer
     if (options.series !== undefined) {
       this.ledger.series = options.series
@@ -235,6 +240,12 @@ export class Simulation {
   #cloudMs(): number {
     const { p } = this
     return Math.max(p.cloudMs * p.cloudSpread, ...p.links.map((link) => link.ms ?? 0)) * longest(p)
+  }
+
+  /** The longest that a message takes from a client to a broker that it knows while nothing is wrong, ms. */
+  #tripMs(): number {
+    const { p } = this
+    return Math.max(p.localMs * longest(p), p.secondEndpoint ? this.#cloudMs() : 0) + 2 * p.turnMs
   }
 
   #clock(): Clock {
@@ -357,10 +368,11 @@ export class Simulation {
     const cluster = this.clusters[worker.cluster]
     if (cluster === undefined) return
     const index = cluster.workers.indexOf(worker)
-    this.ledger.troubleBegins(cluster.index)
+    const places = [place.worker(worker.name), place.someWorker(cluster.index)]
+    this.ledger.troubles.begins(places)
     this.ledger.workers.get(cluster.index)?.delete(worker)
     this.later(at + this.#lives.between(100, 500), worker.mark, (now) => {
-      this.ledger.troubleEnds(cluster.index, now)
+      this.ledger.troubles.ends(places, now)
       this.startWorker(cluster, index, now)
     })
   }

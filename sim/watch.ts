@@ -2,7 +2,7 @@ import type { BrokerEvent } from '../broker/core/event.ts'
 import type { Link, LinkSocket } from '../broker/core/link.ts'
 import type { Outcome } from '../client/core/outcome.ts'
 import type { ClientEvent } from '../client/core/port.ts'
-import type { Message, Partial, Request, State } from '../protocol/record.ts'
+import type { Message, Partial, Reply, Request, State } from '../protocol/record.ts'
 import type { WorkerEvent } from '../worker/core/event.ts'
 import type { BrokerNode } from './broker-node.ts'
 import type { ClientNode, SimCall } from './client-node.ts'
@@ -20,6 +20,8 @@ export interface Watch {
   atBroker(broker: BrokerNode, socket: LinkSocket, key: string, message: Message, at: number): void
   /** A broker hands a task to a worker or a peer. */
   requested(broker: BrokerNode, link: Link, request: Request): void
+  /** A broker tells a client that it is too busy. */
+  turnedAway(broker: BrokerNode, reply: Reply): void
   published(broker: BrokerNode, state: State): void
   brokerSays(broker: BrokerNode, event: BrokerEvent): void
   /** A broker's turn is over. */

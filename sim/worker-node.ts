@@ -51,6 +51,8 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   readonly epoch: number
   readonly slots: number
   readonly services: readonly string[]
+  /** Virtual time of its start, ms. */
+  bornAt = 0
   /** Handlers that would go on if they did not hang; null: none hangs. */
   #hanging: Run[] | null = null
   /** Sends each answer twice. */
@@ -91,6 +93,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   }
 
   begin(at: number): void {
+    this.bornAt = at
     this.core.start(this.shows(at))
     this.endTurn(at)
   }

@@ -2,7 +2,8 @@ import { Answered } from '../../broker/core/answer-pages.ts'
 import type { Broker } from '../../broker/core/broker.ts'
 import { Task } from '../../broker/core/task.ts'
 import { Worker } from '../../broker/core/worker.ts'
-import { Kind, type Message, type Record } from '../../protocol/record.ts'
+import { ErrorCode } from '../../protocol/error-code.ts'
+import { Flag, Kind, type Message, type Record } from '../../protocol/record.ts'
 import type { BrokerNode } from '../../sim/broker-node.ts'
 import type { ClientNode } from '../../sim/client-node.ts'
 import type { SimulationOptions } from '../../sim/simulation.ts'
@@ -206,6 +207,87 @@ export const MUTANTS: readonly Mutant[] = [
       node.send = (link, record) => {
         send.call(node, link, record)
         if (record.kind === Kind.Partial && record.index === 1) send.call(node, link, { ...record, index: 2 })
+      }
+    }),
+  },
+  // These break their promise only where something else is wrong anyway, and are found out because that is no excuse.
+  {
+    what: 'with a worker that died its neighbour is given up',
+    make: onBroker(({ workers }) => {
+      const { lose } = workers
+      workers.lose = (worker, reason, now) => {
+        lose.call(workers, worker, reason, now)
+        const [neighbour] = workers.byKey.values()
+        if (neighbour !== undefined) lose.call(workers, neighbour, reason, now)
+      }
+    }),
+  },
+  {
+    what: 'with a peer that is lost all others are given up',
+    make: onBroker(({ peers }, node) => {
+      const { event } = node
+      node.event = (what) => {
+        event.call(node, what)
+        if (what.type !== 'peer-lost') return
+        for (const peer of peers.byName.values()) {
+          if (peer.phase !== 'up') continue
+          const now = peer.heardAt + 1e9
+          peers.check(peer, now)
+        }
+      }
+    }),
+  },
+  {
+    what: 'a client is turned away as soon as anybody waits',
+    make: onBroker(({ scheduler }) => {
+      const { submit } = scheduler
+      scheduler.submit = (task, now) => {
+        if (scheduler.queued === 0) submit.call(scheduler, task, now)
+        else {
+          task.service.tasks++
+          const failure = { code: ErrorCode.Busy, retryable: true, retryAfterMs: 10, message: '' }
+          scheduler.fail(task, failure, now)
+        }
+      }
+    }),
+  },
+  {
+    what: 'nobody serves a service whose workers are all busy',
+    make: onBroker(({ scheduler }) => {
+      const { submit } = scheduler
+      scheduler.submit = (task, now) => {
+        submit.call(scheduler, task, now)
+        if ((task.flags & Flag.FailFast) === 0 || task.current !== null || task.settled) return
+        const failure = { code: ErrorCode.NoService, retryable: true, retryAfterMs: 0, message: '' }
+        scheduler.fail(task, failure, now)
+      }
+    }),
+  },
+  {
+    what: 'a task whose worker died is poison at once',
+    make: onBroker(({ scheduler }) => {
+      const { takeBack } = scheduler
+      scheduler.takeBack = (assignment, why, now, worker) => {
+        const { task } = assignment
+        if (task === null || why !== 'workerLost' || task.guest !== null || !task.mayStartTwice)
+          takeBack.call(scheduler, assignment, why, now, worker)
+        else {
+          const failure = { code: ErrorCode.Poison, retryable: false, retryAfterMs: 0, message: '' }
+          scheduler.fail(task, failure, now)
+          takeBack.call(scheduler, assignment, why, now, worker)
+        }
+      }
+    }),
+  },
+  {
+    what: 'what a worker has is given to another with each inventory',
+    make: onBroker(({ workers }) => {
+      const { receive } = workers
+      workers.receive = (key, message, now) => {
+        const records = message.records.map((record) =>
+          record.kind === Kind.Inventory ? { ...record, tokens: record.tokens.slice(1) } : record,
+        )
+        receive.call(workers, key, { ...message, records }, now)
       }
     }),
   },
