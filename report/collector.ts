@@ -181,7 +181,9 @@ export class Collector {
     const percentile = (which: number): (number | null)[] =>
       this.#latency
         .slice(0, buckets)
-        .map((histogram) => (histogram === null ? null : histogram.getValueAtPercentile(which) / 1000))
+        .map((histogram, bucket) =>
+          histogram === null ? null : percentileOf(histogram, which, this.#latencyMax[bucket] ?? 0),
+        )
     return {
       bucketMs: this.#bucketMs,
       buckets,
@@ -213,10 +215,16 @@ export class Collector {
     const all = newHistogram()
     for (const histogram of this.#latency) if (histogram !== null) all.add(histogram)
     const answered = all.totalCount
-    const at = (which: number): number | null =>
-      answered === 0 ? null : all.getValueAtPercentile(which) / 1000
-    const max = answered === 0 ? null : this.#latencyMax.reduce((a, b) => Math.max(a, b), 0)
-    return { answered, p50: at(50), p90: at(90), p99: at(99), p999: at(99.9), max }
+    const max = this.#latencyMax.reduce((a, b) => Math.max(a, b), 0)
+    const at = (which: number): number | null => (answered === 0 ? null : percentileOf(all, which, max))
+    return {
+      answered,
+      p50: at(50),
+      p90: at(90),
+      p99: at(99),
+      p999: at(99.9),
+      max: answered === 0 ? null : max,
+    }
   }
 
   #recovered(cluster: ClusterSeries, at: number): void {
@@ -273,6 +281,11 @@ function halve(values: Float64Array): void {
 
 function add(values: Float64Array, index: number, amount: number): void {
   values[index] = (values[index] ?? 0) + amount
+}
+
+/** In ms. The histogram's own goes to the upper edge of a step, which may lie beyond the largest value. */
+function percentileOf(histogram: Histogram, which: number, max: number): number {
+  return Math.min(max, histogram.getValueAtPercentile(which) / 1000)
 }
 
 function newHistogram(): Histogram {

@@ -80,6 +80,14 @@ describe('series of a run', () => {
     for (const free of series.spare[0] ?? []) expect(free).toBeCloseTo(3)
   })
 
+  test('no percentile lies beyond the longest', () => {
+    const collector = pair()
+    collector.answered(1, 9493, 0, 0)
+    const { latency, latencyOverall } = collector.series(100)
+    expect(latency.p99).toEqual([9493])
+    expect(latencyOverall.p999).toBe(9493)
+  })
+
   test('a latency of hours does not end the run', () => {
     const collector = pair()
     collector.answered(1e7, 1e7, 0, 0)
