@@ -444,7 +444,7 @@ describe('settings', () => {
     [['--connect', 'tcp://a:1', '--slots', 'many', '--', 'cat'], /slots = "many"/],
     [['--', 'cat'], /connect is missing.*localbe/],
     [['--connect', 'tcp://a:1'], /program after --, or a module with --handler/],
-    [['--connect', 'tcp://a:1', '--', './nothing.sh', 'x'], /program = "\.\/nothing\.sh".*no file/],
+    [['--connect', 'tcp://a:1', '--', './nothing.sh', 'x'], /program = "\.\/nothing\.sh".*not there/],
     [['--connect', 'tcp://a:1', '--', 'nothing-of-that-name'], /"nothing-of-that-name".*PATH/],
     [['--connect', 'tcp://a:1', '--handler', './nothing.mjs'], /nothing\.mjs cannot be loaded/],
     [['--connect', 'tcp://a:1', '--isolate', '--handler', './nothing.mjs'], /nothing\.mjs cannot be loaded/],
