@@ -15,7 +15,7 @@ export function drawParameters(seed: number): Parameters {
   const stateIntervalMs = r.pick([50, 200, 500]) ?? 500
   const workerHeartbeatMs = r.pick([100, 300, 1000]) ?? 1000
   const cloudMs = r.logBetween(0.1, 60)
-  const faults = FAULTS.filter(() => r.chance(0.35))
+  const faults = FAULTS.filter((kind) => (kind === 'lag' ? q : r).chance(0.35))
   const roomy = r.chance(0.5)
   const distribution = q.pick(['uniform', 'uniform', 'exponential', 'lognormal'])
   const cloudSpread = q.chance(0.7) ? 1 : q.logBetween(1, 4)
@@ -73,6 +73,7 @@ export function drawParameters(seed: number): Parameters {
     faults,
     faultEveryMs: r.chance(0.15) ? 0 : r.logBetween(100, 4000),
     faultForMs: r.logBetween(50, 4000),
+    lagMs: q.logBetween(10, 2000),
     checkBooksEvery: 1,
     freezeRecords: true,
   }

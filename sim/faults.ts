@@ -147,6 +147,7 @@ export class Faults {
       case 'freeze-client':
         return aClient
       case 'isolate':
+      case 'lag':
         if (node % 3 === 1 && cluster.workers.length > 0) return aWorker
         if (node % 3 === 2 && client !== null && client !== undefined) return aClient
         return [place.broker(index)]
@@ -207,8 +208,7 @@ export class Faults {
       case 'one-way':
         return this.#block(cluster, other, false, at)
       case 'isolate': {
-        const nodes = [cluster.broker, cluster.workers[node % workers], cluster.clients[node % clients]]
-        const victim = nodes[node % 3] ?? cluster.broker
+        const victim = anyOf(cluster, node)
         if (victim === null) return nothing
         victim.isolated = true
         network.weatherChanged(at)
@@ -217,8 +217,14 @@ export class Faults {
           network.weatherChanged(now)
         }
       }
+      case 'lag': {
+        const victim = anyOf(cluster, node)
+        if (victim === null) return nothing
+        simulation.takeTurns(victim, (simulation.p.lagMs * (1 + (node % 50))) / 50)
+        return () => simulation.takeTurns(victim, simulation.p.turnMs)
+      }
       case 'slow': {
-        const factor = 2 + (node % 50)
+        const factor = 2 + (node % Math.floor(simulation.p.slowBy - 1))
         network.slow(cluster.index, other.index, factor)
         network.slow(other.index, cluster.index, factor)
         network.weatherChanged(at)
@@ -408,6 +414,17 @@ export function placesOf(pipe: Pipe): Place[] {
     case 'statebe':
       return [place.link(dialler.cluster, bound?.cluster ?? Number.parseInt(pipe.address.slice(7), 10))]
   }
+}
+
+/** Its broker, or one of its workers or clients. */
+function anyOf(cluster: Cluster, node: number): Node | null {
+  const { broker, workers, clients } = cluster
+  const nodes = [
+    broker,
+    workers[node % Math.max(1, workers.length)],
+    clients[node % Math.max(1, clients.length)],
+  ]
+  return nodes[node % 3] ?? broker
 }
 
 function nothing(): void {}

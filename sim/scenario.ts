@@ -27,6 +27,7 @@ export const FAULTS = [
   'late',
   'join',
   'leave',
+  'lag',
 ] as const
 export type FaultKind = (typeof FAULTS)[number]
 export const faultKind = z.enum(FAULTS)
@@ -177,6 +178,16 @@ export const parameters = z.strictObject({
     .default(10_000)
     .describe('between faults, ms: on average, or exactly for a single kind; 0: none'),
   faultForMs: ms.default(3000).describe('how long a fault lasts on average, ms'),
+  slowBy: z
+    .number()
+    .min(2)
+    .default(51)
+    .describe('how many times slower a slow link is at most; at least twice'),
+  lagMs: z
+    .number()
+    .positive()
+    .default(500)
+    .describe('time that a lagging process takes at most until its loop comes round, ms'),
   script: z.array(scripted).default([]).describe('faults at exact times'),
   checkBooksEvery: count.default(997).describe('turns of a broker between checks of its books; 0: never'),
   freezeRecords: z

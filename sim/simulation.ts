@@ -13,7 +13,7 @@ import { EventQueue, type Happening } from './event-queue.ts'
 import { Faults, placesOf } from './faults.ts'
 import { Ledger, type Tracer } from './invariants.ts'
 import { longest, Network } from './network.ts'
-import { Clock } from './node.ts'
+import { Clock, type Node } from './node.ts'
 import { Random } from './random.ts'
 import type { Parameters } from './scenario.ts'
 import { place } from './troubles.ts'
@@ -303,7 +303,7 @@ export class Simulation {
       () => random.uniform(),
       at,
     )
-    if (p.turnMs > 0) node.takeTurns(p.turnMs, this.#turns)
+    if (p.turnMs > 0) this.takeTurns(node, p.turnMs)
     cluster.broker = node
     this.options.onBroker?.(node.core, node)
     node.addPeers(this.#peersOf(cluster), at)
@@ -354,7 +354,7 @@ export class Simulation {
       cluster.workerCounters,
       this.#diedOfTask,
     )
-    if (p.turnMs > 0) node.takeTurns(p.turnMs, this.#turns)
+    if (p.turnMs > 0) this.takeTurns(node, p.turnMs)
     this.options.onWorker?.(node.core)
     cluster.workers[index] = node
     this.ledger.workers.get(cluster.index)?.add(node)
@@ -399,9 +399,14 @@ export class Simulation {
       this.#random32,
       cluster.clientCounters,
     )
-    if (p.turnMs > 0) node.takeTurns(p.turnMs, this.#turns)
+    if (p.turnMs > 0) this.takeTurns(node, p.turnMs)
     this.options.onClient?.(node.core, node)
     cluster.clients[index] = node
+  }
+
+  /** From now on the process's loop takes up to so long to come round, ms. */
+  takeTurns(node: Node, turnMs: number): void {
+    node.takeTurns(turnMs, this.#turns)
   }
 
   killBroker(cluster: Cluster, at: number): void {

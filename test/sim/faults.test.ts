@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest'
+import { run } from '../../sim/run.ts'
+import { type Parameters, parameters } from '../../sim/scenario.ts'
+
+const SMALL: Parameters = parameters.parse({
+  clusters: 2,
+  workers: 2,
+  clients: 2,
+  rate: 10,
+  load: 0.3,
+  durationMs: 3000,
+  faultEveryMs: 0,
+  checkBooksEvery: 1,
+  freezeRecords: true,
+})
+
+function meanWaitMs(script: Parameters['script'], given: Partial<Parameters> = {}): number {
+  const { breach, summary } = run(3, { ...SMALL, ...given, script })
+  expect(breach?.message ?? 'kept').toBe('kept')
+  return summary?.meanWaitMs ?? Number.NaN
+}
+
+// Node 0 of a cluster is its broker.
+const lag = { at: 0, fault: 'lag', cluster: 0, node: 48, forMs: 3000 } as const
+
+test('a lagging broker makes its tasks wait, as long as it may lag, and no promise is broken', () => {
+  const calm = meanWaitMs([])
+  const little = meanWaitMs([lag], { lagMs: 20 })
+  const much = meanWaitMs([lag], { lagMs: 400 })
+  expect(little).toBeGreaterThan(calm + 2)
+  expect(much).toBeGreaterThan(little + 50)
+})
+
+test('a slow network is as slow as it may be', () => {
+  const slow = { at: 0, fault: 'slow', cluster: 0, other: 0, node: 49, forMs: 3000 } as const
+  const calm = meanWaitMs([], { localMs: 2 })
+  expect(meanWaitMs([slow], { localMs: 2, slowBy: 2 })).toBeGreaterThan(calm)
+  expect(meanWaitMs([slow], { localMs: 2 })).toBeGreaterThan(5 * calm)
+})
