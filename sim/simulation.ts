@@ -143,6 +143,7 @@ export class Simulation {
   readonly #clocks: Random
   readonly #lives: Random
   readonly #turns: Random
+  readonly #addresses: ReturnType<typeof addresses>[] = []
   #nodes = 0
   #tasks = 0
   #arriving = true
@@ -309,13 +310,19 @@ export class Simulation {
     node.addPeers(this.#peersOf(cluster), at)
   }
 
+  /** Made once: a thousand brokers that all know each other hold one text a broker, not a thousand. */
+  #addressesOf(cluster: number): ReturnType<typeof addresses> {
+    for (let i = this.#addresses.length; i <= cluster; i++) this.#addresses.push(addresses(`c${i}`))
+    return this.#addresses[cluster] ?? addresses(`c${cluster}`)
+  }
+
   /** What a broker's operator has written into its configuration. */
   #peersOf(cluster: Cluster): string[] {
     const peers: string[] = []
     for (let i = 0; i < Math.max(this.p.clusters, this.clusters.length); i++) {
       if (i === cluster.index || this.clusters[i]?.gone) continue
       // The first of all may know nobody at its start: the others come to it.
-      if (this.p.membership === 'all' || i === 0) peers.push(addresses(`c${i}`).cloudfe)
+      if (this.p.membership === 'all' || i === 0) peers.push(this.#addressesOf(i).cloudfe)
     }
     return peers
   }
