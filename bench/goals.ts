@@ -155,11 +155,15 @@ function idleness(idle: IdleResult | null): Verdict {
   if (idle === null) return { path, goal, measured: 'not measured in this run', met: null }
   if (idle.invalid !== '') return { path, goal, measured: `not measured: ${idle.invalid}`, met: null }
   const share = 100 * idle.cores
-  const megabytes = idle.memory / 1e6
+  const megabytes = (octets: number): string => `${(octets / 1e6).toFixed(0)} MB`
+  const floor =
+    idle.floorMemory === null
+      ? ''
+      : `; the C load balancer with the clients alone: ${megabytes(idle.floorMemory)}`
   return {
     path,
     goal,
-    measured: `${share.toFixed(1)} % of one core, ${megabytes.toFixed(0)} MB (peak ${(idle.peakMemory / 1e6).toFixed(0)} MB)`,
+    measured: `${share.toFixed(1)} % of one core, ${megabytes(idle.memory)} (peak ${megabytes(idle.peakMemory)})${floor}`,
     met: share < 5 && idle.peakMemory < 300e6,
   }
 }

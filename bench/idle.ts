@@ -1,5 +1,13 @@
 import { Child } from './child.ts'
-import { type Surroundings, type SystemSpec, startSystem, stopSystem } from './system.ts'
+import {
+  type ClientSpec,
+  NotHere,
+  type Surroundings,
+  type System,
+  type SystemSpec,
+  startSystem,
+  stopSystem,
+} from './system.ts'
 import { memoryOf, processTime, usageIsKnown } from './usage.ts'
 
 export interface IdleResult {
@@ -10,22 +18,35 @@ export interface IdleResult {
   /** Octets resident, then and at its highest. */
   readonly memory: number
   readonly peakMemory: number
+  /**
+   * Octets resident of the load balancer in C with as many clients, and no idle workers: what libzmq itself keeps for
+   * connections. null where it cannot be had.
+   */
+  readonly floorMemory: number | null
   /** Why there is nothing; '' when there is. */
   readonly invalid: string
 }
 
 const CLIENTS = 10_000
 const WORKERS = 1000
+const IDLE_CLIENTS: ClientSpec = { kind: 'stock', connections: CLIENTS, socket: 'req' }
 /** For connections, garbage and compilers to come to rest. */
 const REST_MS = 2000
 
 /** What a broker costs that has thousands of connections and nothing to do. Every client has had a task done before. */
 export async function measureIdle(surroundings: Surroundings, measureMs: number): Promise<IdleResult> {
-  const nothing = { clients: CLIENTS, workers: WORKERS, cores: 0, memory: 0, peakMemory: 0 }
+  const nothing = {
+    clients: CLIENTS,
+    workers: WORKERS,
+    cores: 0,
+    memory: 0,
+    peakMemory: 0,
+    floorMemory: null,
+  }
   if (!usageIsKnown) return { ...nothing, invalid: 'processes’ times are read from /proc, on Linux only' }
   const spec: SystemSpec = {
     broker: 'spillway',
-    client: { kind: 'stock', connections: CLIENTS, socket: 'req' },
+    client: IDLE_CLIENTS,
     workers: { kind: 'native', hosts: 4, slots: 64 },
   }
   try {
@@ -36,10 +57,7 @@ export async function measureIdle(surroundings: Surroundings, measureMs: number)
       const workers = Child.ofModule('idle workers', 'load/idle-workers', [system.localbe, WORKERS])
       try {
         await workers.ready()
-        await system.client.run(
-          { outstanding: CLIENTS, size: 64, rate: 0, warmupMs: 0, measureMs: 1 },
-          () => {},
-        )
+        await oneTaskEach(system)
         await new Promise((resolve) => setTimeout(resolve, REST_MS))
         const before = processTime(broker.pid)
         const from = performance.now()
@@ -51,7 +69,8 @@ export async function measureIdle(surroundings: Surroundings, measureMs: number)
         broker.expectAlive()
         const { rss, peak } = memoryOf(broker.pid)
         const used = after.main + after.others - before.main - before.others
-        return { ...nothing, cores: used / elapsed, memory: rss, peakMemory: peak, invalid: '' }
+        const measured = { cores: used / elapsed, memory: rss, peakMemory: peak, invalid: '' }
+        return { ...nothing, ...measured, floorMemory: await floorMemory(surroundings) }
       } finally {
         await workers.kill()
       }
@@ -61,4 +80,27 @@ export async function measureIdle(surroundings: Surroundings, measureMs: number)
   } catch (error) {
     return { ...nothing, invalid: error instanceof Error ? error.message : String(error) }
   }
+}
+
+async function floorMemory(surroundings: Surroundings): Promise<number | null> {
+  const workers = { kind: 'stock', count: 1, socket: 'req' } as const
+  let system: System
+  try {
+    system = await startSystem({ broker: 'c', client: IDLE_CLIENTS, workers }, surroundings)
+  } catch (error) {
+    if (error instanceof NotHere) return null
+    throw error
+  }
+  try {
+    await oneTaskEach(system)
+    const [broker] = system.brokers
+    return broker === undefined ? null : memoryOf(broker.pid).rss
+  } finally {
+    await stopSystem(system)
+  }
+}
+
+async function oneTaskEach(system: System): Promise<void> {
+  const once = { outstanding: CLIENTS, size: 64, rate: 0, warmupMs: 0, measureMs: 1 }
+  await system.client.run(once, () => {})
 }
