@@ -141,8 +141,18 @@ const settings = z.strictObject({
   ),
   /** Peers known at once. Default 2000. Each is two connections. */
   peersMax: count(1, 10_000, 2000, 'peers known at once'),
-  /** How a peer is chosen among those with something to spare. Default most-capacity. */
-  policy: z.enum(policies).default('most-capacity').describe('how a peer is chosen'),
+  /** How a peer is chosen. Default soonest: where the task is expected to start first, here included. The others send it to a
+   *  peer with free slots whenever there is none here, to one with the most of them or by chance; docs/routing.md compares. */
+  policy: z.enum(policies).default('soonest').describe('how a peer is chosen'),
+
+  /** How long a peer's task may be expected to wait here for a worker before it is turned away instead, ms. Default 1000.
+   *  0: it starts at once or goes back. Should be the same at all brokers: what one sends another must take. */
+  guestWaitMs: milliseconds(
+    0,
+    10 * MINUTE_MS,
+    1000,
+    "longest expected wait of a peer's task here; beyond it the task is turned away, ms",
+  ),
 
   /** Answers kept for clients that ask again: how many (default 100,000; the table is allocated at the start) … */
   repliesMax: count(1, 10_000_000, 100_000, 'answers kept for clients that ask again'),

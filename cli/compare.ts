@@ -38,6 +38,7 @@ interface CompareFlags {
   readonly load?: number
   readonly hot?: number
   readonly cloudMs?: number
+  readonly guestWaitMs?: number
   readonly durationMs?: number
   readonly warmUpMs?: number
   readonly asChild?: string
@@ -99,6 +100,11 @@ export function compareCommand(): Command {
       numberOf,
     )
     .option(
+      '--guest-wait-ms <ms>',
+      `how long a peer's task may be expected to wait for a worker (default: ${CENTRE.guestWaitMs})`,
+      countOf,
+    )
+    .option(
       '--duration-ms <ms>',
       `how long tasks arrive, virtual time (default: ${CENTRE.durationMs})`,
       positiveOf,
@@ -130,9 +136,20 @@ Examples:
     })
 }
 
+const GIVEN = [
+  'clusters',
+  'workers',
+  'clients',
+  'load',
+  'hot',
+  'cloudMs',
+  'guestWaitMs',
+  'durationMs',
+] as const
+
 function gridOf(flags: CompareFlags): Grid {
   const given: { -readonly [key in keyof Parameters]?: Parameters[key] } = {}
-  for (const key of ['clusters', 'workers', 'clients', 'load', 'hot', 'cloudMs', 'durationMs'] as const) {
+  for (const key of GIVEN) {
     const value = flags[key]
     if (value !== undefined) given[key] = value
   }

@@ -70,15 +70,15 @@ export function checkBooks(broker: BrokerNode, at: number): void {
   if (guestTasks !== scheduler.guestTasks) off("number of guests' tasks", scheduler.guestTasks, guestTasks)
   let queued = 0
   for (const service of scheduler.services.byName.values()) {
-    queued += service.queue.length
+    queued += service.waiting
     const free = freeByService.get(service.name) ?? 0
     if (service.free !== free) off(`free slots of service "${service.name}"`, service.free, free)
-    if (service.queue.length > 0 && service.leastRecentlyUsed !== null && !scheduler.assignments.full) {
+    if (service.waiting > 0 && service.leastRecentlyUsed !== null && !scheduler.assignments.full) {
       throw new Breach(
         'no task waits while a local worker is free',
         at,
         null,
-        `${broker.name}: ${service.queue.length} wait for "${service.name}", ${service.leastRecentlyUsed.worker.name} is free`,
+        `${broker.name}: ${service.waiting} wait for "${service.name}", ${service.leastRecentlyUsed.worker.name} is free`,
       )
     }
   }

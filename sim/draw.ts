@@ -81,5 +81,10 @@ export function drawParameters(seed: number): Parameters {
   const octetsPerMs =
     ((drawn.clients * drawn.clusters * drawn.rate) / 1000) * (400 + drawn.large * (drawn.largeBytes ?? 0))
   const mbps = (): number => (q.chance(0.6) ? 0 : Math.max(1, octetsPerMs * 0.008 * q.logBetween(4, 200)))
-  return parameters.parse({ ...drawn, cloudMbps: mbps(), localMbps: mbps() })
+  return parameters.parse({
+    ...drawn,
+    cloudMbps: mbps(),
+    localMbps: mbps(),
+    guestWaitMs: q.chance(0.2) ? 0 : q.logBetween(10, 3000),
+  })
 }

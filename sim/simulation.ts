@@ -282,6 +282,7 @@ export class Simulation {
       peerForgetMs: p.peerForgetMs,
       peersMax: 5000,
       policy: policyNamed(p.policy),
+      guestWaitMs: p.guestWaitMs,
       repliesMax: p.repliesMax,
       repliesBytesMax: 64 << 20,
       replyAgeMaxMs: p.replyAgeMs,

@@ -281,6 +281,7 @@ export class Broker implements Machine {
       this.scheduler.capacityChanged = true
       const { queued, running } = this.scheduler
       this.#port.event({ type: 'draining', deadlineMs, queued, inFlight: running })
+      for (const service of this.scheduler.services.byName.values()) this.scheduler.turnAway(service)
       this.#publish(now)
     }
     this.#settle(now)
@@ -372,7 +373,13 @@ export class Broker implements Machine {
   #capacityDiffers(): boolean {
     let served = 0
     for (const service of this.scheduler.services.byName.values()) {
-      if (service.free !== service.publishedFree || service.slots !== service.publishedSlots) return true
+      if (
+        service.free !== service.publishedFree ||
+        service.slots !== service.publishedSlots ||
+        service.waiting !== service.publishedWaiting
+      ) {
+        return true
+      }
       if (service.slots > 0) served++
     }
     // One that nobody serves any more may be forgotten already.
@@ -405,6 +412,7 @@ export class Broker implements Machine {
     for (const service of scheduler.services.byName.values()) {
       service.publishedFree = service.free
       service.publishedSlots = service.slots
+      service.publishedWaiting = service.waiting
     }
     const services = this.#capacities()
     this.#servicesPublished = services.length
@@ -430,7 +438,7 @@ export class Broker implements Machine {
         service: service.name,
         free: scheduler.draining ? 0 : service.free,
         total: service.slots,
-        queued: service.queue.length,
+        queued: service.waiting,
       })
     }
     return services

@@ -40,6 +40,9 @@ export interface CoreConfig {
   readonly peerForgetMs: number
   readonly peersMax: number
   readonly policy: PolicyName
+  /** How long a peer's task may be expected to wait here for a worker before it is turned away instead, ms; 0: it runs at
+   *  once or not at all. Peers are taken to do the same. */
+  readonly guestWaitMs: number
 
   /** Answers kept for clients that ask again: how many, how large in all (octets), how long (ms). */
   readonly repliesMax: number

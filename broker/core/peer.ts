@@ -11,10 +11,14 @@ export class Offer implements Candidate {
   /** As last advertised. */
   free = 0
   total = 0
+  /** Tasks that wait there for a worker, as last advertised. */
+  queued = 0
   /** Our tasks for this service that the peer had not seen when it advertised. */
   unseen = 0
   /** Scratch of the choice under way. */
   spare = 0
+  room = 0
+  ageMs = 0
 
   constructor(peer: Peer, service: Service) {
     this.peer = peer

@@ -226,7 +226,11 @@ export class Peers {
         if (record.reason <= RejectReason.NoService) {
           counters.rejectsReceived++
           const offer = peer.offers.get(service?.name ?? '')
-          if (offer !== undefined) offer.free = record.free
+          if (offer !== undefined) {
+            offer.free = record.free
+            // Where none is free more wait than it lets wait: how many, its next state tells.
+            offer.queued = record.free > 0 ? 0 : Number.POSITIVE_INFINITY
+          }
           if (record.reason === RejectReason.Draining) peer.draining = true
         }
         scheduler.reject(assignment, record, now)
@@ -469,7 +473,7 @@ export class Peers {
       if (name === config.name && theirs === epoch) peer.acknowledge(count, true)
     }
     const gone = new Set(peer.offers.keys())
-    for (const { service: name, free, total } of state.services) {
+    for (const { service: name, free, total, queued } of state.services) {
       gone.delete(name)
       let offer = peer.offers.get(name)
       if (offer === undefined) {
@@ -484,6 +488,7 @@ export class Peers {
       }
       offer.free = state.draining ? 0 : free
       offer.total = total
+      offer.queued = queued
       if (offer.service.queue.length > 0) scheduler.pump(offer.service, now)
     }
     for (const name of gone) this.#withdraw(peer, name)

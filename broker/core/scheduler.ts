@@ -18,7 +18,7 @@ import type { Timings } from './histogram.ts'
 import { type Offer, Peer } from './peer.ts'
 import type { BrokerPort } from './port.ts'
 import { RetryBudget } from './retry-budget.ts'
-import { POLICIES, type Policy } from './routing.ts'
+import { NO_ROOM, POLICIES, type Policy } from './routing.ts'
 import { type Service, Services } from './service.ts'
 import type { Task } from './task.ts'
 import { TaskLedger } from './task-ledger.ts'
@@ -44,6 +44,8 @@ export interface Failure {
 }
 
 const U32_MAX = 0xffffffff
+/** Peers that a balancing policy looks at for one task. */
+const PEERS_WEIGHED = 32
 
 /**
  * Gives tasks to free local workers, least recently used first; else to the peer that the policy picks; else lets them
@@ -72,6 +74,9 @@ export class Scheduler {
   readonly #timings: Timings
   readonly #random: () => number
   readonly #policy: Policy
+  /** The policy weighs the wait at peers against the wait here, for every task. */
+  readonly #balances: boolean
+  readonly #here: { waitMs: number; runMs: number; readonly guestWaitMs: number }
   readonly #budget: RetryBudget
   /** Failed tasks that wait for the retry budget, oldest first. */
   readonly #deferred = new Set<Task>()
@@ -93,6 +98,8 @@ export class Scheduler {
     this.#timings = timings
     this.#random = random
     this.#policy = POLICIES[config.policy]
+    this.#balances = config.policy === 'soonest'
+    this.#here = { waitMs: 0, runMs: 0, guestWaitMs: config.guestWaitMs }
     this.services = new Services(config.servicesMax)
     this.ledger = new TaskLedger(config.repliesMax, config.repliesBytesMax, config.replyAgeMaxMs, seed)
     this.assignments = new AssignmentTable(random)
@@ -127,7 +134,7 @@ export class Scheduler {
     service.tasks++
     this.#wheel.set(task, task.deadline)
     this.#budget.earn()
-    if (service.queue.length === 0 && this.#start(task, now)) return
+    if ((service.waiting === 0 || this.#balances) && this.#start(task, now)) return
     if ((task.flags & Flag.FailFast) !== 0 && !this.#served(service, now)) {
       this.fail(task, noService(service.name), now)
       return
@@ -142,21 +149,40 @@ export class Scheduler {
   }
 
   /**
-   * A peer's task: it runs now or not at all, and it is never sent on.
-   * @returns why it was turned away, or null when it has started
+   * A peer's task: it runs now, or soon, or not at all, and it is never sent on.
+   * @returns why it was turned away, or null when it has started or waits
    */
   host(task: Task, now: number): RejectReason | null {
     const service = task.service
     if (this.draining) return RejectReason.Draining
     if (service.workers === 0) return RejectReason.NoService
-    if (service.leastRecentlyUsed === null || service.queue.length > 0 || this.assignments.full) {
+    const waits = service.leastRecentlyUsed === null || service.waiting > 0 || this.assignments.full
+    // Sent back it would lose a round trip: where slots are freed by the millisecond it had better wait for one.
+    if (waits && (this.queued >= this.#config.queueMax || !this.#startsSoon(service, now)))
       return RejectReason.Full
-    }
     service.tasks++
     this.guestTasks++
     this.#wheel.set(task, task.deadline)
-    this.#start(task, now)
+    if (waits) {
+      service.guests.push(task)
+      this.queued++
+    } else this.#start(task, now)
     return null
+  }
+
+  #startsSoon(service: Service, now: number): boolean {
+    const { guestWaitMs } = this.#config
+    return guestWaitMs > 0 && service.waitMs(service.waiting, now) <= guestWaitMs
+  }
+
+  /** No worker here will come for the peers' tasks that wait: they go back, not started. */
+  turnAway(service: Service): void {
+    const reason = this.draining ? RejectReason.Draining : RejectReason.NoService
+    for (let task = service.guests.head; task !== null; task = service.guests.head) {
+      if (task.guest === null) return
+      this.#counters.rejectsSent++
+      this.#giveBackToGuest(task, task.guest, reason, '')
+    }
   }
 
   #start(task: Task, now: number): boolean {
@@ -167,7 +193,7 @@ export class Scheduler {
       return true
     }
     if (task.guest !== null) return false
-    const offer = this.#choose(task.service, now)
+    const offer = this.#choose(task.service, task.service.waiting, now)
     if (offer === null) return false
     this.#lend(task, offer, now)
     return true
@@ -175,16 +201,31 @@ export class Scheduler {
 
   /** Starts whatever waits for `service` and can be started. */
   pump(service: Service, now: number): void {
-    const queue = service.queue
-    for (let task = queue.head; task !== null && !this.assignments.full; task = queue.head) {
+    while (!this.assignments.full) {
       const local = service.leastRecentlyUsed
-      const offer = local === null ? this.#choose(service, now) : null
-      if (local === null && offer === null) return
-      queue.remove(task)
-      this.queued--
-      if (local !== null) this.#assign(task, local.worker, now)
-      else if (offer !== null) this.#lend(task, offer, now)
+      if (local !== null) {
+        const task = service.next
+        if (task === null) return
+        this.#dequeue(task)
+        this.#assign(task, local.worker, now)
+        continue
+      }
+      const { queue } = service
+      // The last in line has most to gain. Where nobody works they all wait alike, and it is the first one's turn.
+      const task = this.#balances && service.slots > 0 ? queue.tail : queue.head
+      if (task === null) return
+      const offer = this.#choose(service, service.waiting - 1, now)
+      if (offer === null) return
+      this.#dequeue(task)
+      this.#lend(task, offer, now)
     }
+  }
+
+  #dequeue(task: Task): void {
+    const { queue, guests } = task.service
+    if (task.guest === null) queue.remove(task)
+    else guests.remove(task)
+    this.queued--
   }
 
   /** A worker has a free slot: of all that wait for its services, the first by priority, then by age. */
@@ -193,7 +234,7 @@ export class Scheduler {
     while (worker.free > 0 && !this.assignments.full) {
       let next: Task | null = null
       for (const { service } of worker.memberships) {
-        const head = service.queue.head
+        const head = service.next
         if (head === null) continue
         if (
           next === null ||
@@ -204,8 +245,7 @@ export class Scheduler {
         }
       }
       if (next === null) return
-      next.service.queue.remove(next)
-      this.queued--
+      this.#dequeue(next)
       // Not `worker` as such: another that is free for the same service may have waited longer.
       this.#assign(next, next.service.leastRecentlyUsed?.worker ?? worker, now)
     }
@@ -239,15 +279,35 @@ export class Scheduler {
     this.#port.send(peer.link, request(task, assignment.token, now))
   }
 
-  #choose(service: Service, now: number): Offer | null {
-    const offers = service.offers
+  /** @param ahead tasks that wait here before the one that is to go */
+  #choose(service: Service, ahead: number, now: number): Offer | null {
+    const offers = this.#balances ? this.#some(service.offers) : service.offers
     if (offers.length === 0) return null
     const ttl = this.#config.stateTtlMs
     for (const offer of offers) {
-      offer.spare = offer.peer.takesTasks(now, ttl) ? Math.max(0, offer.free - offer.unseen) : 0
+      const { peer, free, unseen, queued } = offer
+      const takes = peer.takesTasks(now, ttl)
+      offer.spare = takes ? Math.max(0, free - unseen) : 0
+      offer.room = takes && offer.total > 0 ? free - unseen - queued : NO_ROOM
+      offer.ageMs = now - peer.stateAt
     }
-    return offers[this.#policy(offers, this.#random)] ?? null
+    this.#here.waitMs = service.waitMs(ahead, now)
+    this.#here.runMs = service.runMs
+    return offers[this.#policy(offers, this.#random, this.#here)] ?? null
   }
+
+  /** Of many peers a few in a row, from anywhere: a choice must not cost more the more there are. */
+  #some(offers: readonly Offer[]): readonly Offer[] {
+    if (offers.length <= PEERS_WEIGHED) return offers
+    const from = Math.floor(this.#random() * offers.length)
+    this.#weighed.length = 0
+    for (let i = 0; i < PEERS_WEIGHED; i++) {
+      const offer = offers[(from + i) % offers.length]
+      if (offer !== undefined) this.#weighed.push(offer)
+    }
+    return this.#weighed
+  }
+  readonly #weighed: Offer[] = []
 
   #served(service: Service, now: number): boolean {
     if (service.slots > 0) return true
@@ -269,7 +329,11 @@ export class Scheduler {
     if (!counts && (reply.partials > 0 || task.streamed > 0)) return false
     const ranAtPeer = executor instanceof Peer
     const runMs = reply.runUs / 1000
-    const queuedMs = assignment.startedAt - task.arrivedAt
+    // What it has waited for at a peer counts as well.
+    const queuedMs = assignment.startedAt - task.arrivedAt + (ranAtPeer ? reply.queuedUs / 1000 : 0)
+    // A stock worker does not say.
+    if (reply.runUs > 0) task.service.ran(runMs)
+    else if (!ranAtPeer) task.service.ran(now - assignment.startedAt)
     if (task.guest !== null) this.#counters.tasksCompletedForPeers++
     else {
       if (ranAtPeer) this.#counters.tasksCompletedByPeers++
@@ -531,14 +595,16 @@ export class Scheduler {
   /** The broker leaves and will not finish these: their owners learn what they can do. */
   failAll(now: number): number {
     const left: Task[] = [...this.#deferred]
-    for (const { queue } of this.services.byName.values()) left.push(...queue)
+    for (const { queue, guests } of this.services.byName.values()) left.push(...queue, ...guests)
     for (const { task } of this.assignments.all()) if (task !== null) left.push(task)
     let failed = 0
     for (const task of left) {
       if (task.settled) continue
       failed++
-      if (task.guest !== null) this.#giveBackToGuest(task, task.guest, RejectReason.HandedBack, '')
-      else if (task.starts > 0 && !task.mayStartTwice) this.fail(task, unknown('handedBack'), now)
+      if (task.guest !== null) {
+        const reason = task.queued ? RejectReason.Draining : RejectReason.HandedBack
+        this.#giveBackToGuest(task, task.guest, reason, '')
+      } else if (task.starts > 0 && !task.mayStartTwice) this.fail(task, unknown('handedBack'), now)
       else this.fail(task, draining(this.#config.name), now)
     }
     return failed
@@ -601,8 +667,7 @@ export class Scheduler {
     task.settled = true
     this.#wheel.clear(task)
     if (task.queued) {
-      task.service.queue.remove(task)
-      this.queued--
+      this.#dequeue(task)
     }
     if (task.deferred) {
       task.deferred = false

@@ -1,11 +1,15 @@
 import type { Offer } from './peer.ts'
+import type { Task } from './task.ts'
 import { TaskQueue } from './task-queue.ts'
 import type { Membership } from './worker.ts'
 
 /** A kind of work: who waits for it, which workers are free for it, which peers offer it. */
 export class Service {
   readonly name: string
+  /** Our own clients' tasks that wait: here, or for a peer. */
   readonly queue = new TaskQueue()
+  /** Peers' tasks that wait for a worker here: they are not sent on. */
+  readonly guests = new TaskQueue()
   /** What peers say they have for it. */
   readonly offers: Offer[] = []
   /** Slots of the workers that serve it, and how many of them are free. */
@@ -14,9 +18,12 @@ export class Service {
   workers = 0
   /** Tasks that refer to it, waiting or under way. */
   tasks = 0
-  /** `free` and `slots` as last published. */
+  /** Time a handler takes, smoothed over tasks run here and at peers, ms; 0 while unknown. */
+  runMs = 0
+  /** `free`, `slots` and `waiting` as last published. */
   publishedFree = -1
   publishedSlots = -1
+  publishedWaiting = 0
 
   #first: Membership | null = null
   #last: Membership | null = null
@@ -28,6 +35,36 @@ export class Service {
   /** The free worker that was given a task longest ago. */
   get leastRecentlyUsed(): Membership | null {
     return this.#first
+  }
+
+  /** Tasks that wait for a worker here, our own and peers'. */
+  get waiting(): number {
+    return this.queue.length + this.guests.length
+  }
+
+  /** Of all that wait the one that a worker gets next: by priority, then by age. */
+  get next(): Task | null {
+    const own = this.queue.head
+    const guest = this.guests.head
+    if (own === null) return guest
+    if (guest === null) return own
+    if (own.priority !== guest.priority) return own.priority > guest.priority ? own : guest
+    return own.arrivedAt <= guest.arrivedAt ? own : guest
+  }
+
+  /** How long a task may expect to wait here behind so many others, ms; Infinity where nobody serves it, or nobody knows. */
+  waitMs(ahead: number, now: number): number {
+    if (this.slots === 0 || this.runMs === 0) return Number.POSITIVE_INFINITY
+    const expected = ((ahead + 1) * this.runMs) / this.slots
+    // All slots may have tasks that take far longer than most: then the line moves as it has moved lately.
+    const next = this.next
+    return next === null ? expected : Math.max(expected, now - next.arrivedAt)
+  }
+
+  /** A handler took so long. */
+  ran(ms: number): void {
+    // Half of it is forgotten after about twenty tasks.
+    this.runMs = this.runMs === 0 ? ms : this.runMs + (ms - this.runMs) / 32
   }
 
   get idle(): boolean {

@@ -22,6 +22,12 @@ export class TaskQueue {
     return this.#heads[31 - Math.clz32(this.#waiting)] ?? null
   }
 
+  /** The task that would be served last. */
+  get tail(): Task | null {
+    if (this.#waiting === 0) return null
+    return this.#tails[31 - Math.clz32(this.#waiting & -this.#waiting)] ?? null
+  }
+
   *[Symbol.iterator](): Iterator<Task> {
     for (let priority = PRIORITY_MAX; priority >= 0; priority--) {
       for (let task = this.#heads[priority] ?? null; task !== null; task = task.queueNext) yield task

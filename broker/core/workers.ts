@@ -309,6 +309,7 @@ export class Workers {
       service.free -= worker.countedFree
       service.slots -= worker.slots
       service.workers--
+      if (service.workers === 0) scheduler.turnAway(service)
       scheduler.services.release(service)
     }
     if (worker.memberships.length > 0) scheduler.capacityChanged = true

@@ -157,7 +157,7 @@ export class Metrics {
       'spillway_service_queue_depth',
       'Tasks that wait, by service; the anonymous one has the empty label.',
       ['service'],
-      () => [...scheduler.services.byName.values()].map(({ name, queue }) => [queue.length, name]),
+      () => [...scheduler.services.byName.values()].map(({ name, waiting }) => [waiting, name]),
     )
     this.#gauge(
       'spillway_service_slots',

@@ -53,7 +53,7 @@ export function readStatus(
     peers: readPeers(core, now),
     services: [...scheduler.services.byName.values()].map((service) => ({
       service: service.name,
-      queued: service.queue.length,
+      queued: service.waiting,
       free: service.free,
       slots: service.slots,
       workers: service.workers,

@@ -60,6 +60,7 @@ export const CONFIG: CoreConfig = {
   retryBudgetRatio: 0.1,
   retryBudgetBurst: 100,
   retryBudgetPerSecond: 10,
+  guestWaitMs: 0,
   busyRetryAfterMs: 100,
 }
 

@@ -1,9 +1,19 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { POLICIES } from '../../broker/core/routing.ts'
+import { type Candidate, type Here, NO_ROOM, POLICIES } from '../../broker/core/routing.ts'
 import { lottery } from './broker-rig.ts'
 
-const candidate = (spare: number) => ({ spare, total: 10, roundTripMs: 0 })
+const candidate = (spare: number) => ({
+  spare,
+  total: 10,
+  roundTripMs: 0,
+  room: spare === 0 ? NO_ROOM : spare,
+  unseen: 0,
+  queued: 0,
+  ageMs: 0,
+})
+/** Nobody here serves it. */
+const HERE: Here = { waitMs: Number.POSITIVE_INFINITY, runMs: 0, guestWaitMs: 1000 }
 const candidates = (...spare: number[]) => spare.map(candidate)
 
 /** How often each is chosen in so many draws, as a share. */
@@ -11,7 +21,7 @@ function shares(policy: keyof typeof POLICIES, spare: readonly number[], draws =
   const random = lottery(7)
   const counts = spare.map(() => 0)
   for (let i = 0; i < draws; i++) {
-    const chosen = POLICIES[policy](candidates(...spare), random)
+    const chosen = POLICIES[policy](candidates(...spare), random, HERE)
     counts[chosen] = (counts[chosen] ?? 0) + 1
   }
   return counts.map((count) => count / draws)
@@ -21,7 +31,7 @@ describe.each(Object.keys(POLICIES) as (keyof typeof POLICIES)[])('%s', (name) =
   test('never picks one with nothing to spare, and picks one whenever one has', () => {
     fc.assert(
       fc.property(fc.array(fc.nat({ max: 5 }), { maxLength: 8 }), fc.nat(), (spare, seed) => {
-        const chosen = POLICIES[name](candidates(...spare), lottery(seed))
+        const chosen = POLICIES[name](candidates(...spare), lottery(seed), HERE)
         if (spare.every((s) => s === 0)) expect(chosen).toBe(-1)
         else expect(spare[chosen]).toBeGreaterThan(0)
       }),
@@ -30,7 +40,7 @@ describe.each(Object.keys(POLICIES) as (keyof typeof POLICIES)[])('%s', (name) =
 
   test('does so for the extremes of chance', () => {
     for (const chance of [0, 0.5, 1 - 2 ** -53]) {
-      const chosen = POLICIES[name](candidates(0, 3, 3, 0), () => chance)
+      const chosen = POLICIES[name](candidates(0, 3, 3, 0), () => chance, HERE)
       expect([1, 2]).toContain(chosen)
     }
   })
@@ -65,5 +75,82 @@ describe('what they prefer', () => {
     expect(a).toBeCloseTo(0.5, 1)
     expect(b).toBe(0)
     expect(c).toBeCloseTo(0.5, 1)
+  })
+})
+
+describe('soonest', () => {
+  const peer = (fields: Partial<Candidate>): Candidate => ({ ...candidate(1), roundTripMs: 20, ...fields })
+  const here = (waitMs: number): Here => ({ waitMs, runMs: 100, guestWaitMs: 1000 })
+  /** How often each is chosen, and last how often none is, as shares. */
+  const chosen = (from: readonly Candidate[], at: Here, draws = 5000): number[] => {
+    const random = lottery(7)
+    const counts = [...from, null].map(() => 0)
+    for (let i = 0; i < draws; i++) {
+      const choice = POLICIES.soonest(from, random, at)
+      const index = choice < 0 ? from.length : choice
+      counts[index] = (counts[index] ?? 0) + 1
+    }
+    return counts.map((count) => count / draws)
+  }
+
+  test('does not send a task on a way that takes far longer than waiting here', () => {
+    const roomy = peer({ room: 10 })
+    expect(chosen([roomy], here(0.5))).toEqual([0, 1])
+    expect(chosen([roomy], here(5))).toEqual([1, 0])
+  })
+
+  test('prefers the nearer, the roomier, the one whose news is fresh', () => {
+    const pairs: [Partial<Candidate>, Partial<Candidate>][] = [
+      [{ roundTripMs: 2 }, { roundTripMs: 40 }],
+      [{ room: 9 }, { room: 1 }],
+      [
+        { room: -1, queued: 1 },
+        { room: -3, queued: 3 },
+      ],
+      [
+        { room: 1, ageMs: 5 },
+        { room: 1, ageMs: 500 },
+      ],
+    ]
+    for (const [better, worse] of pairs) {
+      const [a, b] = chosen([peer({ room: 5, ...better }), peer({ room: 5, ...worse })], here(60))
+      expect(a).toBeGreaterThan((b ?? 0) + 0.05)
+    }
+  })
+
+  test('never names one that takes nothing, nor one that would let the task wait for too long', () => {
+    const number = (max: number) => fc.double({ min: 0, max, noNaN: true })
+    const candidateOf = fc.record({
+      spare: fc.nat({ max: 3 }),
+      total: fc.integer({ min: 1, max: 1000 }),
+      roundTripMs: number(1000),
+      room: fc.oneof(fc.constant(NO_ROOM), fc.integer({ min: -5000, max: 500 })),
+      unseen: fc.nat({ max: 100 }),
+      queued: fc.nat({ max: 100 }),
+      ageMs: number(10_000),
+    })
+    const hereOf = fc.record({
+      waitMs: fc.oneof(fc.constant(Number.POSITIVE_INFINITY), number(1e6)),
+      runMs: fc.oneof(fc.constant(0), number(1e6)),
+      guestWaitMs: fc.oneof(fc.constant(0), number(1e4)),
+    })
+    fc.assert(
+      fc.property(fc.array(candidateOf, { maxLength: 6 }), hereOf, fc.nat(), (all, at, seed) => {
+        const choice = POLICIES.soonest(all, lottery(seed), at)
+        const one = all[choice]
+        if (one === undefined) expect(choice).toBe(-1)
+        else {
+          expect(one.room).toBeGreaterThan(NO_ROOM)
+          if (one.room < 1)
+            expect(((1 - one.room) * at.runMs) / one.total).toBeLessThanOrEqual(at.guestWaitMs)
+          // Not for a way that takes longer than the wait here and itself together.
+          expect(one.roundTripMs / 2).toBeLessThanOrEqual(at.waitMs + one.roundTripMs / 2)
+        }
+        // Where nobody serves it, any free slot is better.
+        if (at.waitMs === Number.POSITIVE_INFINITY && all.some((c) => c.room >= 1 && c.unseen === 0)) {
+          expect(choice).toBeGreaterThanOrEqual(0)
+        }
+      }),
+    )
   })
 })

@@ -132,7 +132,7 @@ describe('--check-config', () => {
     expect({ code, stdout }).toEqual({ code: 78, stdout: '' })
     expect(stderr.trim().split('\n').sort()).toEqual([
       'bodyMax = 0 (--body-max): expected an integer from 1 to 1073741824',
-      'policy = "best" (SPILLWAY_POLICY): expected one of most-capacity, weighted, two-choices, random',
+      'policy = "best" (SPILLWAY_POLICY): expected one of most-capacity, weighted, two-choices, random, soonest',
       `queueMax = "many" (in ${file}): expected an integer from 0 to 10000000`,
       `stateIntervallMs = 5 (in ${file}): expected stateIntervalMs; there is no setting stateIntervallMs`,
     ])

@@ -44,6 +44,9 @@ test('clusters that lend without delay wait as one pool of all their workers wou
     load: 0.85,
     durationMs: 60_000,
     stateCoalesceMs: 0,
+    // The queue stays at home until a slot is free somewhere: that is what makes one pool.
+    policy: 'most-capacity',
+    guestWaitMs: 0,
   })
   const simulated = simulatedWaitMs(p)
   expect(simulated / poolWaitMs(SEED, p, p.durationMs).meanMs).toBeLessThan(1.05)

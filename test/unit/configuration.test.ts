@@ -45,7 +45,8 @@ describe('the settings of a broker', () => {
       bodyMax: 1_048_576,
       stateIntervalMs: 500,
       stateTtlMs: 1500,
-      policy: 'most-capacity',
+      policy: 'soonest',
+      guestWaitMs: 1000,
       http: 'off',
       peers: [],
     })
@@ -57,6 +58,7 @@ describe('the settings of a broker', () => {
       'bodyMax',
       'busyRetryAfterMs',
       'cloudfeAdvertised',
+      'guestWaitMs',
       'name',
       'peerForgetMs',
       'peersMax',
@@ -100,7 +102,7 @@ describe('the settings of a broker', () => {
       expected: 'an integer from 0 to 10000000',
     })
     expect(problems.find(({ field }) => field === 'policy')?.expected).toBe(
-      'one of most-capacity, weighted, two-choices, random',
+      'one of most-capacity, weighted, two-choices, random, soonest',
     )
   })
 
