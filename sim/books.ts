@@ -69,8 +69,10 @@ export function checkBooks(broker: BrokerNode, at: number): void {
   for (const guest of guests.byName.values()) guestTasks += guest.tasks.size
   if (guestTasks !== scheduler.guestTasks) off("number of guests' tasks", scheduler.guestTasks, guestTasks)
   let queued = 0
+  let deferred = 0
   for (const service of scheduler.services.byName.values()) {
     queued += service.waiting
+    deferred += service.deferred
     const free = freeByService.get(service.name) ?? 0
     if (service.free !== free) off(`free slots of service "${service.name}"`, service.free, free)
     if (service.waiting > 0 && service.leastRecentlyUsed !== null && !scheduler.assignments.full) {
@@ -83,6 +85,7 @@ export function checkBooks(broker: BrokerNode, at: number): void {
     }
   }
   if (queued !== scheduler.queued) off('number of queued tasks', scheduler.queued, queued)
+  if (deferred !== scheduler.deferred) off('number of deferred tasks', scheduler.deferred, deferred)
 }
 
 interface Listed {

@@ -41,7 +41,8 @@ export function addresses(cluster: string) {
 export class BrokerNode extends Listener implements BrokerPort {
   readonly core: Broker
   readonly epoch: number
-  /** Tasks that were given out at once, at most. */
+  /** The most tasks that were given out at once, of each service, and their sum. */
+  readonly #outMost = new Map<string, number>()
   outMost = 0
   /** Set when it has drained and said goodbye. */
   left = false
@@ -162,6 +163,17 @@ export class BrokerNode extends Listener implements BrokerPort {
     if (record.kind === Kind.Request) this.#watch.requested(this, link, record)
     else if (record.kind === Kind.Reply && record.code === ErrorCode.Busy)
       this.#watch.turnedAway(this, record)
+  }
+
+  /** A task of that service is given to a worker or a peer. It may come back in the same turn. */
+  givenOut(name: string): void {
+    const service = this.core.scheduler.services.byName.get(name)
+    if (service === undefined) return
+    const out = service.tasks - service.waiting - service.deferred
+    const most = this.#outMost.get(name) ?? 0
+    if (out <= most) return
+    this.#outMost.set(name, out)
+    this.outMost += out - most
   }
 
   publish(state: State): void {

@@ -387,6 +387,7 @@ export class Ledger implements Watch {
       `${link.socket} to ${link.key}: ${summary(request)}`,
       numberOf(request.id),
     )
+    broker.givenOut(request.service)
     const errand = this.open.get(numberOf(request.id))
     if (link.socket !== 'cloudbe') {
       errand?.given(link.key)
@@ -406,13 +407,13 @@ export class Ledger implements Watch {
 
   turnedAway(broker: BrokerNode, reply: Reply): void {
     this.#busyAt.set(broker.cluster, this.#at)
-    const { queued } = broker.core.scheduler
-    if (queued < this.#terms.queueMax) {
+    const { waiting } = broker.core.scheduler
+    if (waiting < this.#terms.queueMax) {
       throw new Breach(
         'BUSY only when it is true',
         this.#at,
         null,
-        `${queued} tasks wait at ${broker.name}, ${this.#terms.queueMax} may: ${reply.message}`,
+        `${waiting} tasks wait at ${broker.name}, ${this.#terms.queueMax} may: ${reply.message}`,
       )
     }
   }
@@ -482,9 +483,8 @@ export class Ledger implements Watch {
     this.#at = at
     const { scheduler } = broker.core
     // A new task waits only below the bound; beyond it are those that were given out and have come back.
-    broker.outMost = Math.max(broker.outMost, scheduler.assignments.size)
     const bound = this.#terms.queueMax + broker.outMost
-    if (scheduler.queued + scheduler.deferred > bound) {
+    if (scheduler.waiting > bound) {
       throw new Breach(
         'every queue stays within its bound',
         at,

@@ -18,6 +18,10 @@ type HowMet = 'configured' | 'admin' | 'gossip' | 'hello'
 
 /** Unanswered HELLOs after which a connection is made anew: what piled up in its pipe goes, names are resolved again. */
 const HELLOS_PER_CONNECTION = 20
+/** Heartbeats from one comparison of whom we know with a peer's list to the next, at least. */
+const BEATS_PER_COMPARISON = 4
+/** Peers listed per heartbeat by these comparisons, about: what they cost must not grow with the number of peers. */
+const LISTED_PER_BEAT = 32
 /** Other addresses of known brokers, and brokers removed by the operator, that are remembered. */
 const ALIASES_MAX = 10_000
 
@@ -36,6 +40,9 @@ export class Peers {
   #connections = 0
   /** Who is up has changed: our peers ought to know. */
   #newsToTell = false
+  /** Heartbeats since the last comparison, and how many comparisons there have been. */
+  #beats = 0
+  #comparisons = 0
   /** Whom we can vouch for, until that changes: a thousand peers that are all greeted get one list, not a thousand. */
   #up: readonly PeerAddress[] | null = null
 
@@ -405,9 +412,12 @@ export class Peers {
     const { config, port } = this.#context
     const news = this.#newsToTell
     this.#newsToTell = false
-    for (const peer of [...this.byAddress.values()]) {
+    const all = [...this.byAddress.values()]
+    const compared = this.#nextCompared(all)
+    for (const peer of all) {
       if (peer.phase === 'up') {
-        if (news || !peer.knowsUs || peer.hellos > 0) port.send(peer.link, this.#context.hello('peer'))
+        if (news || !peer.knowsUs || peer.hellos > 0 || peer === compared)
+          port.send(peer.link, this.#context.hello('peer'))
         port.send(peer.link, { kind: Kind.Heartbeat, ask: true, sent: peer.sent })
         if (peer.beatSentAt === 0) peer.beatSentAt = now
         continue
@@ -423,6 +433,21 @@ export class Peers {
       if (peer.hellos >= HELLOS_PER_CONNECTION) this.#reconnect(peer)
       this.#greet(peer)
     }
+  }
+
+  /**
+   * Now and then one peer after the other is told whom we know, and says whom it knows. Without it two brokers that were cut
+   * off for so long that they have forgotten each other would not meet again: to all others that is no news (seed 3126).
+   */
+  #nextCompared(all: readonly Peer[]): Peer | null {
+    this.#beats++
+    if (this.#beats < Math.max(BEATS_PER_COMPARISON, all.length / LISTED_PER_BEAT)) return null
+    this.#beats = 0
+    for (let i = 0; i < all.length; i++) {
+      const peer = all[this.#comparisons++ % all.length]
+      if (peer?.phase === 'up') return peer
+    }
+    return null
   }
 
   /** It was we who did not listen: everybody's silence begins anew. What they had to spare is old news all the same. */

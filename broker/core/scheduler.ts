@@ -115,6 +115,11 @@ export class Scheduler {
     return this.#deferred.size
   }
 
+  /** Tasks that wait: in a queue, or for the retry budget. What the queue's bound is about. */
+  get waiting(): number {
+    return this.queued + this.#deferred.size
+  }
+
   /** Tasks of our own clients and of peers that are not settled. */
   get unsettled(): number {
     return this.queued + this.#deferred.size + this.#running
@@ -134,18 +139,27 @@ export class Scheduler {
     service.tasks++
     this.#wheel.set(task, task.deadline)
     this.#budget.earn()
-    if ((service.waiting === 0 || this.#balances) && this.#start(task, now)) return
+    if (this.#mayPass(service) && this.#start(task, now)) return
     if ((task.flags & Flag.FailFast) !== 0 && !this.#served(service, now)) {
       this.fail(task, noService(service.name), now)
       return
     }
-    if (this.queued >= this.#config.queueMax) {
+    if (this.waiting >= this.#config.queueMax) {
       this.#counters.busy++
       this.fail(task, busy(this.#config), now)
       return
     }
     service.queue.push(task)
     this.queued++
+  }
+
+  /**
+   * May a new task start before those that wait? Where more wait than may, since failed ones have come back, those of its
+   * service come first: or the new ones would fail in their turn, and pile up beyond any bound.
+   */
+  #mayPass(service: Service): boolean {
+    if (service.waiting > 0 && !this.#balances) return false
+    return this.waiting <= this.#config.queueMax || service.waiting + service.deferred === 0
   }
 
   /**
@@ -158,7 +172,7 @@ export class Scheduler {
     if (service.workers === 0) return RejectReason.NoService
     const waits = service.leastRecentlyUsed === null || service.waiting > 0 || this.assignments.full
     // Sent back it would lose a round trip: where slots are freed by the millisecond it had better wait for one.
-    if (waits && (this.queued >= this.#config.queueMax || !this.#startsSoon(service, now)))
+    if (waits && (this.waiting >= this.#config.queueMax || !this.#startsSoon(service, now)))
       return RejectReason.Full
     service.tasks++
     this.guestTasks++
@@ -536,6 +550,7 @@ export class Scheduler {
     else {
       this.#counters.redispatchDeferred++
       task.deferred = true
+      task.service.deferred++
       this.#deferred.add(task)
     }
   }
@@ -566,6 +581,7 @@ export class Scheduler {
       if (!this.#budget.take(now)) return this.#budget.nextAt(now)
       this.#deferred.delete(task)
       task.deferred = false
+      task.service.deferred--
       this.#restore(task, now)
     }
     return Number.POSITIVE_INFINITY
@@ -671,6 +687,7 @@ export class Scheduler {
     }
     if (task.deferred) {
       task.deferred = false
+      task.service.deferred--
       this.#deferred.delete(task)
     }
     if (task.current !== null) {

@@ -18,6 +18,8 @@ export class Service {
   workers = 0
   /** Tasks that refer to it, waiting or under way. */
   tasks = 0
+  /** Failed tasks that wait for the retry budget. */
+  deferred = 0
   /** Time a handler takes, smoothed over tasks run here and at peers, ms; 0 while unknown. */
   runMs = 0
   /** `free`, `slots` and `waiting` as last published. */

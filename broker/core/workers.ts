@@ -108,8 +108,10 @@ export class Workers {
       case Kind.Heartbeat:
         worker.missing = Math.max(0, record.sent - worker.answered)
         // With every heartbeat until an inventory comes: the question and the answer may be lost as well.
-        if (worker.missing > 0) port.send(worker.link, { kind: Kind.Audit, sent: worker.sent })
-        else worker.answered = record.sent
+        // And while it is said to hold what nobody waits for: that, too, may be old news, and would take a slot for good.
+        if (worker.missing > 0 || worker.ghosts.size > 0)
+          port.send(worker.link, { kind: Kind.Audit, sent: worker.sent })
+        if (worker.missing === 0) worker.answered = record.sent
         if (record.ask) port.send(worker.link, { kind: Kind.Heartbeat, ask: false, sent: worker.sent })
         break
       case Kind.Inventory:

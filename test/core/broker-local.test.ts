@@ -142,6 +142,25 @@ describe('local workers', () => {
     expect(w1.started).toEqual(['a'])
   })
 
+  test('a leftover of an inventory that came late is asked about with each heartbeat, and takes its slot no longer', () => {
+    const rig = new Rig()
+    const w1 = rig.worker('w1').ready()
+    const c1 = rig.client('c1')
+    c1.request({ id: 'a' })
+    const token = w1.token('a')
+    w1.reply()
+    // Written before that reply, or a second copy: the worker has nothing of the kind, and will never answer it.
+    w1.say({ kind: Kind.Inventory, received: 1, tokens: [token] })
+    c1.request({ id: 'b' })
+    expect(w1.started).toEqual(['a'])
+    w1.heartbeat()
+    expect(w1.got(Kind.Audit)).toHaveLength(1)
+    w1.inventory()
+    expect(w1.started).toEqual(['a', 'b'])
+    w1.heartbeat()
+    expect(w1.got(Kind.Audit)).toHaveLength(1)
+  })
+
   test('tasks that an inventory brings back do not go to the slots that the same inventory shows as taken', () => {
     const rig = new Rig()
     const w1 = rig.worker('w1', { slots: 2 }).ready()
@@ -666,6 +685,31 @@ describe('the retry budget', () => {
     rig.advance(1000)
     expect([...w2.started].sort()).toEqual(['a', 'b', 'c', 'd'])
     expect(rig.broker.scheduler.deferred).toBe(0)
+  })
+
+  test('what it defers counts against the bound of the queue, and does not pile up beyond it', () => {
+    const rig = new Rig({ queueMax: 2, retryBudgetBurst: 1, retryBudgetRatio: 0, retryBudgetPerSecond: 0 })
+    const c1 = rig.client('c1')
+    const w1 = rig.worker('w1', { slots: 3 }).ready()
+    for (const id of ['a', 'b', 'c']) c1.request({ id })
+    w1.vanish()
+    expect(rig.broker.scheduler).toMatchObject({ deferred: 2, queued: 1 })
+    c1.request({ id: 'd' })
+    expect(c1.codes).toEqual(['BUSY'])
+    const w2 = rig.worker('w2', { slots: 3 }).ready()
+    for (const id of ['e', 'f']) c1.request({ id })
+    expect(w2.started).toHaveLength(3)
+    w2.vanish()
+    expect(rig.broker.scheduler).toMatchObject({ deferred: 5, queued: 0 })
+    // These are free, but would only fail as the others did, who come first.
+    const w3 = rig.worker('w3', { slots: 3 }).ready()
+    c1.request({ id: 'g' })
+    expect(w3.started).toEqual([])
+    expect(c1.codes).toEqual(['BUSY', 'BUSY'])
+    // Another service has nothing to do with it.
+    const w4 = rig.worker('w4', { slots: 1, services: ['other'] }).ready()
+    c1.request({ id: 'h', service: 'other' })
+    expect(w4.started).toEqual(['h'])
   })
 
   test('a deferred task still expires, and can be cancelled', () => {

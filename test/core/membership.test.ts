@@ -154,6 +154,25 @@ describe('losing and finding', () => {
     expect([...west.subscriptions]).toEqual(['tcp://north-state'])
   })
 
+  test('two that were cut off until they had forgotten each other meet again through a third that never noticed', () => {
+    const { federation, west, east, north } = three()
+    west.join('tcp://north')
+    east.join('tcp://north')
+    federation.advance(2000)
+    expect(west.up).toContain('east')
+    federation.cut.add('east west').add('west east')
+    federation.advance(40_000)
+    expect(west.eventsOf('peer-forgotten').length).toBeGreaterThan(0)
+    expect(east.eventsOf('peer-forgotten').length).toBeGreaterThan(0)
+    federation.cut.clear()
+    federation.advance(10_000)
+    expect([west.up, east.up, north.up]).toEqual([
+      ['east', 'north'],
+      ['north', 'west'],
+      ['east', 'west'],
+    ])
+  })
+
   test('a broker that hears us but cannot be heard is lost, and costs nothing but time', () => {
     const { federation, west } = three()
     west.join('tcp://east')
