@@ -60,6 +60,19 @@ function brokerOf(objects: readonly KubeObject[]): KubeObject & IStatefulSet {
   return broker
 }
 
+/** @param quantity as Kubernetes has them: `500m`, `2`, `128Mi` */
+function amountOf(quantity: unknown): number {
+  const [, number, unit = ''] = /^([\d.]+)(m|[KMG]i)?$/.exec(String(quantity)) ?? []
+  const factor = new Map([
+    ['', 1],
+    ['m', 1e-3],
+    ['Ki', 2 ** 10],
+    ['Mi', 2 ** 20],
+    ['Gi', 2 ** 30],
+  ]).get(unit)
+  return Number(number) * (factor ?? Number.NaN)
+}
+
 function settingOf(container: IContainer, variable: string): string | undefined {
   return container.env?.find(({ name }) => name === variable)?.value
 }
@@ -130,21 +143,24 @@ describe.each(overlays)('$directory', ({ objects }) => {
 
   test('no pod has rights in the cluster', () => {
     expect(objects.filter(({ apiVersion }) => apiVersion.startsWith('rbac.'))).toEqual([])
-    for (const { namespace, template } of workloads) {
-      const account = inNamespace(namespace).find(
-        ({ kind, metadata }) =>
-          kind === 'ServiceAccount' && metadata.name === template.spec?.serviceAccountName,
+    for (const { name, namespace, template } of workloads) {
+      const account = all(inNamespace(namespace), ServiceAccount.is).find(
+        ({ metadata }) => metadata.name === template.spec?.serviceAccountName,
       )
-      expect(ServiceAccount.is(account) && account.automountServiceAccountToken).toBe(false)
+      expect(account, `the account of ${name}`).toMatchObject({ automountServiceAccountToken: false })
       expect(template.spec?.automountServiceAccountToken).toBe(false)
       expect(template.spec?.enableServiceLinks).toBe(false)
     }
   })
 
-  test('every container asks for processor and memory, and has a limit on both', () => {
+  test('every container asks for processor and memory, and has a limit on both that is no less', () => {
     for (const { container } of workloads) {
       const both = { cpu: expect.anything(), memory: expect.anything() }
       expect(container.resources).toEqual({ requests: both, limits: both })
+      const { requests, limits } = container.resources ?? {}
+      for (const resource of ['cpu', 'memory']) {
+        expect(amountOf(requests?.[resource])).toBeLessThanOrEqual(amountOf(limits?.[resource]))
+      }
     }
   })
 
@@ -160,6 +176,23 @@ describe.each(overlays)('$directory', ({ objects }) => {
         '/healthz',
         '/healthz',
         '/readyz',
+      ])
+      // A machine that is busy takes its time to start a process: nobody is ended for that.
+      const { periodSeconds = 10, failureThreshold = 3 } = startupProbe ?? {}
+      expect(periodSeconds * failureThreshold).toBeGreaterThanOrEqual(30)
+    }
+  })
+
+  test('workers are spread over nodes and zones, and run none the less where there is one', () => {
+    for (const { spec } of all(objects, Deployment.is)) {
+      expect(
+        spec?.template?.spec?.topologySpreadConstraints?.map(({ topologyKey, whenUnsatisfiable }) => [
+          topologyKey,
+          whenUnsatisfiable,
+        ]),
+      ).toEqual([
+        ['kubernetes.io/hostname', 'ScheduleAnyway'],
+        ['topology.kubernetes.io/zone', 'ScheduleAnyway'],
       ])
     }
   })
@@ -209,6 +242,10 @@ describe.each(overlays)('$directory', ({ objects }) => {
       const ports = service.spec?.ports?.map(({ name }) => name)
       expect([['localfe', 'localbe'], ['cloudfe', 'statebe'], ['http']]).toContainEqual(ports)
       if (service.spec?.type === 'LoadBalancer') expect(ports).toEqual(['cloudfe', 'statebe'])
+      // Peers have something to hear from a broker that drains; nobody else is sent to one.
+      expect(service.spec?.publishNotReadyAddresses ?? false, called(service)).toBe(
+        ports?.includes('cloudfe') ?? false,
+      )
     }
   })
 
@@ -445,6 +482,61 @@ describe.each(withComponents)('$directory', ({ objects }) => {
       // It is not to be asked for more often than it is measured.
       const [monitor] = all(objects, PodMonitor.is)
       expect(monitor?.spec?.podMetricsEndpoints?.[0]?.interval).toBe(`${spec?.pollingInterval}s`)
+    }
+  })
+
+  test('an autoscaler counts the tasks that a worker has slots for, and goes down to none', () => {
+    for (const { metadata, spec } of all(objects, ScaledObject.is)) {
+      const trigger = spec?.triggers[0]
+      // KEDA takes any words here, and those that it does not know for nothing.
+      expect(Object.keys(trigger?.metadata ?? {}).sort()).toEqual([
+        'activationThreshold',
+        'ignoreNullValues',
+        'query',
+        'serverAddress',
+        'threshold',
+      ])
+      expect(trigger?.metadata.activationThreshold).toBe('0')
+      const worker = workloadsOf(objects).find(
+        ({ name, namespace }) => name === 'worker' && namespace === metadata.namespace,
+      )
+      const slots = Number(worker && settingOf(worker.container, 'SPILLWAY_SLOTS'))
+      expect(Number(trigger?.metadata.threshold)).toBeGreaterThan(0)
+      expect(Number(trigger?.metadata.threshold)).toBeLessThanOrEqual(slots)
+      expect(spec?.minReplicaCount).toBe(0)
+      expect(spec?.maxReplicaCount).toBeGreaterThan(spec?.fallback?.replicas ?? Number.NaN)
+    }
+  })
+
+  test('the cluster that series of a broker name is its pod’s instance, which is its name', () => {
+    for (const { namespace, name } of namesByNamespace) {
+      const here = objects.filter(({ metadata }) => metadata.namespace === namespace)
+      const [endpoint, ...others] = all(here, PodMonitor.is)[0]?.spec?.podMetricsEndpoints ?? []
+      expect(others).toEqual([])
+      expect(endpoint?.path).toBe('/metrics')
+      const relabeling = endpoint?.relabelings?.find(({ targetLabel }) => targetLabel === 'cluster')
+      // Prometheus knows labels of pods with all that is no letter or digit made an underscore.
+      const labels = Object.entries(brokerOf(here).spec?.template?.metadata?.labels ?? {}).map(
+        ([label, value]) => [`__meta_kubernetes_pod_label_${label.replaceAll(/\W/g, '_')}`, value],
+      )
+      const [source = ''] = relabeling?.sourceLabels ?? []
+      expect(Object.fromEntries(labels)[source]).toBe(name)
+    }
+  })
+
+  test('what is told of within the time that a drain may take is scraped and evaluated in time', () => {
+    for (const { namespace } of namesByNamespace) {
+      const here = objects.filter(({ metadata }) => metadata.namespace === namespace)
+      const [group] = all(here, PrometheusRule.is)[0]?.spec?.groups ?? []
+      const alert = group?.rules?.find(({ alert }) => alert === 'SpillwayBrokerNotDraining')
+      const scraped = all(here, PodMonitor.is)[0]?.spec?.podMetricsEndpoints?.[0]?.interval
+      const latest = [scraped, group?.interval, alert?.for].reduce(
+        (sum, time) => sum + Number(/^(\d+)s$/.exec(String(time))?.[1]),
+        0,
+      )
+      const broker = workloadsOf(here).find(({ name }) => name === 'broker')
+      const deadline = Number(broker && settingOf(broker.container, 'SPILLWAY_DRAIN_DEADLINE_MS')) / 1000
+      expect(latest).toBeLessThanOrEqual(deadline - 10)
     }
   })
 
