@@ -5,6 +5,8 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import pc from 'picocolors'
 import { z } from 'zod'
 import { POLICIES } from '../broker/core/routing.ts'
+import { VERSION } from '../broker/io/version.ts'
+import { writeComparison } from '../report/write.ts'
 import {
   CENTRE,
   type Cell,
@@ -20,7 +22,9 @@ import {
   QUICK_CENTRE,
   type Row,
 } from '../sim/comparison.ts'
+import { comparisonReport, settingOf } from '../sim/comparison-report.ts'
 import { type Parameters, parameters } from '../sim/scenario.ts'
+import { prepareReport } from './report-folder.ts'
 
 const EXIT_BREACH = 1
 
@@ -32,6 +36,7 @@ interface CompareFlags {
   readonly jobs: number
   readonly quick?: boolean
   readonly json?: boolean
+  readonly report?: string
   readonly clusters?: number
   readonly workers?: number
   readonly clients?: number
@@ -60,6 +65,7 @@ const measuresSchema = z.object({
   lentShare: z.number(),
   rejectShare: z.number(),
   statesPerSecond: z.number(),
+  statesPerTask: z.number(),
   throughput: z.number(),
   breach: z.string().nullable(),
 })
@@ -111,6 +117,7 @@ export function compareCommand(): Command {
     )
     .option('--warm-up-ms <ms>', 'how much of that does not count (default: a quarter)', countOf)
     .option('--json', 'print everything measured as JSON')
+    .option('--report <folder>', 'write report.html, with plots, and report.json into this folder')
     .addOption(new Option('--as-child <cell>').hideHelp())
     .addHelpText(
       'after',
@@ -120,6 +127,7 @@ when each worker will be free; tasks travel as long as everybody's.
 
 Examples:
   spillway sim compare --quick
+  spillway sim compare --quick --report routing
   spillway sim compare --dimensions load,state --policies most-capacity,two-choices --seeds 5
   spillway sim compare --json > comparison.json`,
     )
@@ -128,10 +136,17 @@ Examples:
         process.stdout.write(JSON.stringify(measure(cellSchema.parse(JSON.parse(flags.asChild)))))
         return
       }
+      if (flags.report !== undefined) prepareReport(flags.report)
       const grid = gridOf(flags)
       const comparison = await compare(grid, flags.jobs)
       if (flags.json) process.stdout.write(`${JSON.stringify(comparison, null, 2)}\n`)
       else process.stdout.write(`${tell(comparison)}\n`)
+      if (flags.report !== undefined) {
+        const paths = writeComparison(flags.report, comparisonReport(comparison, commandLine(flags), VERSION))
+        // With --json, stdout holds nothing else.
+        const out = flags.json ? process.stderr : process.stdout
+        for (const path of paths) out.write(`Report: ${path}\n`)
+      }
       if (comparison.rows.some(({ measures }) => measures.breach !== null)) process.exitCode = EXIT_BREACH
     })
 }
@@ -212,6 +227,20 @@ function child(cell: Cell): Promise<Measures> {
 
 // ---------------------------------------------------------------- flags
 
+/** What to type for the same figures: without what changes only how, and where, they are told. */
+function commandLine(flags: CompareFlags): string {
+  const words = ['spillway sim compare']
+  if (flags.quick) words.push('--quick')
+  words.push(`--dimensions ${flags.dimensions.join(',')}`, `--policies ${flags.policies.join(',')}`)
+  words.push(`--seed ${flags.seed}`, `--seeds ${flags.seeds}`)
+  for (const key of [...GIVEN, 'warmUpMs'] as const) {
+    const value = flags[key]
+    if (value === undefined) continue
+    words.push(`--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} ${value}`)
+  }
+  return words.join(' ')
+}
+
 function* names(): Generator<DimensionName> {
   for (const name of Object.keys(DIMENSIONS)) if (isDimension(name)) yield name
 }
@@ -260,18 +289,26 @@ function countOf(text: string): number {
 
 // ---------------------------------------------------------------- what is printed
 
+const HEAD = [
+  'policy',
+  'mean ms',
+  'p99 ms',
+  '× omn.',
+  'lent %',
+  'rejected %',
+  'states/s',
+  'states/task',
+  'tasks/s',
+]
+
 function tell(comparison: Comparison): string {
-  const { centre: c, warmUpMs, seeds } = comparison
-  const lines = [
-    `${c.clusters} clusters × ${c.workers} workers × ${c.clients} clients, load ${c.load}, the first cluster ${c.hot} × as busy, ${c.cloudMs} ms between clusters;`,
-    `${(c.durationMs - warmUpMs) / 1000} s of virtual time after ${warmUpMs / 1000} s of warm-up, ${seeds.length === 1 ? `seed ${seeds[0]}` : `mean of ${seeds.length} seeds from ${seeds[0]}`}. Waits: from the client's submission to the handler's start.`,
-  ]
+  const lines = settingOf(comparison)
   for (const dimension of comparison.dimensions) {
     const { title, unit } = DIMENSIONS[dimension]
     lines.push('', pc.bold(unit === '' ? title : `${title} (${unit})`))
     const table = new Table({
-      head: [title, 'policy', 'mean ms', 'p99 ms', '× omn.', 'lent %', 'rejected %', 'states/s', 'tasks/s'],
-      colAligns: ['right', 'left', 'right', 'right', 'right', 'right', 'right', 'right', 'right'],
+      head: [title, ...HEAD],
+      colAligns: ['right', 'left', ...HEAD.slice(1).map(() => 'right' as const)],
       style: { head: [], border: [], compact: true },
     })
     for (const row of comparison.rows) if (row.dimension === dimension) table.push(cellsOfRow(row))
@@ -300,6 +337,7 @@ function cellsOfRow(row: Row): string[] {
     (100 * m.lentShare).toFixed(1),
     knowsAll ? '' : (100 * m.rejectShare).toFixed(2),
     knowsAll ? '' : m.statesPerSecond.toFixed(0),
+    knowsAll ? '' : m.statesPerTask.toFixed(2),
     m.throughput.toFixed(0),
   ]
 }

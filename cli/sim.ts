@@ -8,7 +8,7 @@ import { stringify } from 'yaml'
 import { z } from 'zod'
 import { VERSION } from '../broker/io/version.ts'
 import { Collector } from '../report/collector.ts'
-import { prepareFolder, writeReport } from '../report/write.ts'
+import { writeReport } from '../report/write.ts'
 import { drawParameters } from '../sim/draw.ts'
 import { type Result, retell, run, shortestPrefix } from '../sim/run.ts'
 import { runReport } from '../sim/run-report.ts'
@@ -17,6 +17,7 @@ import { shrink } from '../sim/shrink.ts'
 import type { Summary } from '../sim/simulation.ts'
 import { compareCommand } from './compare.ts'
 import { liveCommand } from './live.ts'
+import { prepareReport } from './report-folder.ts'
 
 /** The exit status of a run that broke a promise, and of a command that could not be understood. */
 const EXIT_BREACH = 1
@@ -52,6 +53,7 @@ const EXAMPLES = `
 Examples:
   $ spillway sim run --seed 7
   $ spillway sim swarm --seed 1 --seeds 1000
+  $ spillway sim compare --quick --report routing
   $ spillway sim live --clusters 3 --kill-every 2s --duration 60s --seed 7
 
 Virtual time, except for live, which starts real processes and kills them. spillway sim <verb> --help tells what each takes.
@@ -376,16 +378,6 @@ function countOf(text: string): number {
   if (!Number.isSafeInteger(count) || count < 0)
     throw new InvalidArgumentError('give an integer that is not negative')
   return count
-}
-
-/** Before a run of minutes rather than after it. Ends the process with 78 when there can be no report. */
-function prepareReport(folder: string): void {
-  try {
-    prepareFolder(folder)
-  } catch (error) {
-    process.stderr.write(`--report: ${explain(error)}; name a folder that can be made and written to\n`)
-    process.exit(EXIT_CONFIG)
-  }
 }
 
 // ---------------------------------------------------------------- what is printed

@@ -1,5 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { comparisonPage } from './comparison-page.ts'
+import type { ComparisonReport } from './comparison-report.ts'
 import type { Report } from './report.ts'
 import { runPage } from './run-page.ts'
 
@@ -8,10 +10,19 @@ export function prepareFolder(folder: string): void {
   mkdirSync(folder, { recursive: true })
 }
 
-/** Writes `report.html` and `report.json`. @returns their paths */
+/** Writes `report.html` and `report.json` of a run. @returns their paths */
 export function writeReport(folder: string, report: Report): string[] {
+  return writeBoth(folder, runPage(report), report)
+}
+
+/** Writes `report.html` and `report.json` of a comparison. @returns their paths */
+export function writeComparison(folder: string, report: ComparisonReport): string[] {
+  return writeBoth(folder, comparisonPage(report), report)
+}
+
+function writeBoth(folder: string, html: string, report: Report | ComparisonReport): string[] {
   prepareFolder(folder)
-  const files = { 'report.html': runPage(report), 'report.json': `${JSON.stringify(report, rounded)}\n` }
+  const files = { 'report.html': html, 'report.json': `${JSON.stringify(report, rounded)}\n` }
   return Object.entries(files).map(([name, content]) => {
     const path = join(folder, name)
     writeFileSync(path, content)

@@ -26,6 +26,8 @@ export interface Measures {
   readonly rejectShare: number
   /** States sent a second and broker, one for each peer that each goes to, and those that ride with answers. */
   readonly statesPerSecond: number
+  /** The same for each task submitted. */
+  readonly statesPerTask: number
   /** Tasks answered a second, in all clusters. */
   readonly throughput: number
   /** The promise that was broken, if one was: then nothing else here counts. */
@@ -64,6 +66,7 @@ function measuresOf(waits: Waits) {
     throughput: waits.startsPerSecond,
     rejectShare: 0,
     statesPerSecond: 0,
+    statesPerTask: 0,
     breach: null,
   }
 }
@@ -120,6 +123,7 @@ export function measurePolicy(seed: number, p: Parameters, warmUpMs: number): Me
       ...measuresOf(waits),
       rejectShare: (after.rejects - before.rejects) / Math.max(1, after.lent - before.lent),
       statesPerSecond: (1000 * statesSent) / (p.durationMs - warmUpMs) / p.clusters,
+      statesPerTask: statesSent / Math.max(1, waits.count),
     }
   } catch (error) {
     return { ...measuresOf(waits), breach: error instanceof Error ? error.message : String(error) }
@@ -309,6 +313,7 @@ function averaged(runs: readonly Measures[]): Measures {
     lentShare: mean((m) => m.lentShare),
     rejectShare: mean((m) => m.rejectShare),
     statesPerSecond: mean((m) => m.statesPerSecond),
+    statesPerTask: mean((m) => m.statesPerTask),
     throughput: mean((m) => m.throughput),
     breach: runs.find((m) => m.breach !== null)?.breach ?? null,
   }

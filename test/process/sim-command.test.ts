@@ -42,3 +42,32 @@ describe('spillway sim run --report', () => {
     expect(stderr).toContain('name a folder that can be made and written to')
   })
 })
+
+describe('spillway sim compare --report', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-compare-'))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  const tiny =
+    '--quick --dimensions skew --policies soonest --clusters 2 --workers 5 --clients 10 --duration-ms 400 --warm-up-ms 0'
+
+  test('writes the page and the figures, and the command that gets them again', () => {
+    const at = join(folder, 'a', 'b')
+    const { status, stdout, stderr } = sim('compare', '--report', at, ...tiny.split(' '))
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toContain(`Report: ${join(at, 'report.html')}`)
+    const { format, command, dimensions } = JSON.parse(readFileSync(join(at, 'report.json'), 'utf8'))
+    expect(format).toBe(1)
+    expect(dimensions).toMatchObject([{ name: 'skew', values: [{ value: 1 }, { value: 2 }, { value: 8 }] }])
+    expect(command).toBe(
+      'spillway sim compare --quick --dimensions skew --policies soonest --seed 1 --seeds 1 --clusters 2 --workers 5 --clients 10 --duration-ms 400 --warm-up-ms 0',
+    )
+    expect(readFileSync(join(at, 'report.html'), 'utf8')).toContain(command)
+  })
+
+  test('says before it runs that there is no place for a report', () => {
+    const file = join(folder, 'file')
+    writeFileSync(file, '')
+    const { status, stdout, stderr } = sim('compare', '--report', join(file, 'sub'))
+    expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
+    expect(stderr).toContain('name a folder that can be made and written to')
+  })
+})
