@@ -132,6 +132,15 @@ describe('image', () => {
     for (const directory of copied) expect(ignored).toContain(`\n!${directory}\n`)
   })
 
+  test('keeps a binary of zeromq that there is for both architectures', () => {
+    const [, kept = ''] = /-not -path "\*\/linux\/\$arch\/(.*)\/\*"/.exec(dockerfile) ?? []
+    for (const architecture of ['x64', 'arm64']) {
+      const binary = join('node_modules/zeromq/build/linux', architecture, kept, 'addon.node')
+      // An ELF file's first octets.
+      expect(readFileSync(join(root, binary)).subarray(0, 4).toString('latin1')).toBe('\x7fELF')
+    }
+  })
+
   test('starts the binary of the package', () => {
     const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     expect(lastStage).toContain(`ENTRYPOINT ["/nodejs/bin/node", "/app/${bin.spillway}"]`)
