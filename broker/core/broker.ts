@@ -307,7 +307,7 @@ export class Broker implements Machine {
     this.#wheel.advance(now, due)
     for (const timed of due) {
       if (timed instanceof Task) {
-        if (!timed.settled) this.scheduler.expire(timed, now)
+        if (!timed.settled) this.scheduler.timeUp(timed, now)
       } else if (timed instanceof Assignment) {
         if (timed.executor instanceof Worker) this.workers.checkSilent(timed, timed.executor, now)
       } else if (timed instanceof Worker) this.workers.check(timed, now)

@@ -44,6 +44,8 @@ export interface Failure {
 }
 
 const U32_MAX = 0xffffffff
+/** So many times as long as a peer's task may be expected to wait it does wait, when the expectation proves wrong. */
+const GUEST_WAITS = 2
 /** Peers that a balancing policy looks at for one task. */
 const PEERS_WEIGHED = 32
 
@@ -176,11 +178,14 @@ export class Scheduler {
       return RejectReason.Full
     service.tasks++
     this.guestTasks++
-    this.#wheel.set(task, task.deadline)
     if (waits) {
+      this.#wheel.set(task, Math.min(task.deadline, now + GUEST_WAITS * this.#config.guestWaitMs))
       service.guests.push(task)
       this.queued++
-    } else this.#start(task, now)
+    } else {
+      this.#wheel.set(task, task.deadline)
+      this.#start(task, now)
+    }
     return null
   }
 
@@ -588,6 +593,16 @@ export class Scheduler {
   }
 
   // ---------------------------------------------------------------- endings
+
+  /** Its timer has gone off. */
+  timeUp(task: Task, now: number): void {
+    if (now >= task.deadline) this.expire(task, now)
+    else if (task.guest !== null && task.queued) {
+      // What runs here takes far longer than it used to, and where the task came from a worker may long be free.
+      this.#counters.rejectsSent++
+      this.#giveBackToGuest(task, task.guest, RejectReason.Full, '')
+    } else this.#wheel.set(task, task.deadline)
+  }
 
   /** The task's time is up. */
   expire(task: Task, now: number): void {

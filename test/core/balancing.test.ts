@@ -166,6 +166,38 @@ describe("a peer's task that finds no worker free", () => {
     expect(north.rejects).toMatchObject([{ token: 3, reason: RejectReason.Full, free: 0 }])
   })
 
+  test('goes back, not started, when it has waited twice as long as it might have been expected to', () => {
+    const { rig, w1 } = busy()
+    const north = rig.guest('north').hello().request({ id: 'a', timeLeftMs: 60_000 })
+    const beat = (): void => {
+      w1.heartbeat()
+      north.say({ kind: Kind.Heartbeat, ask: true, sent: 1 })
+    }
+    for (let ms = 0; ms < 1900; ms += 100) {
+      rig.advance(100)
+      beat()
+    }
+    expect(north.rejects).toEqual([])
+    rig.advance(101)
+    expect(north.rejects).toMatchObject([{ token: 1, reason: RejectReason.Full, free: 0 }])
+    expect(rig.broker.scheduler).toMatchObject({ queued: 0, guestTasks: 0 })
+  })
+
+  test('that has started in time is left alone, to the end of its own', () => {
+    const { rig, w1 } = busy()
+    const north = rig.guest('north').hello().request({ id: 'a', timeLeftMs: 5000 })
+    w1.reply({ runUs: 100_000 })
+    expect(w1.started.at(-1)).toBe('a')
+    for (let ms = 0; ms < 4900; ms += 100) {
+      rig.advance(100)
+      w1.heartbeat()
+      north.say({ kind: Kind.Heartbeat, ask: true, sent: 1 })
+    }
+    expect(north.replies).toEqual([])
+    rig.advance(100)
+    expect(north.replies).toMatchObject([{ token: 1, code: 'EXPIRED' }])
+  })
+
   test('goes back, not started, when the last worker leaves, and when the broker does', () => {
     const endings: [(rig: Rig, w1: ReturnType<Rig['worker']>) => void, RejectReason][] = [
       [(_, w1) => w1.vanish(), RejectReason.NoService],
