@@ -117,7 +117,7 @@ export function compareCommand(): Command {
     )
     .option('--warm-up-ms <ms>', 'how much of that does not count (default: a quarter)', countOf)
     .option('--json', 'print everything measured as JSON')
-    .option('--report <folder>', 'write report.html, with plots, and report.json into this folder')
+    .option('--report <folder>', 'write report.html, report.json and every plot into this folder')
     .addOption(new Option('--as-child <cell>').hideHelp())
     .addHelpText(
       'after',

@@ -69,6 +69,9 @@ const PLOTTED: readonly Plotted[] = [
   },
 ]
 
+/** What `comparedPlot` takes as its measure. */
+export const MEASURES_PLOTTED: readonly string[] = PLOTTED.map(({ name }) => name)
+
 /** All policies next to the omniscient scheduler on one page, from nothing but the report. */
 export function comparisonPage(report: ComparisonReport): string {
   const { title, version, command: line, setting } = report
@@ -127,7 +130,7 @@ export function comparedPlot(
 ): LinePlot {
   const plotted = PLOTTED.find(({ name }) => name === measure)
   if (plotted === undefined)
-    throw new RangeError(`there is no "${measure}"; there are ${PLOTTED.map(({ name }) => name).join(', ')}`)
+    throw new RangeError(`there is no "${measure}"; there are ${MEASURES_PLOTTED.join(', ')}`)
   const { title, values } = dimension
   const names = [...new Set(values.flatMap(({ policies }) => policies.map(({ policy }) => policy)))]
   const curves: Curve[] = names

@@ -17,7 +17,7 @@ export interface LegendEntry {
   readonly name: string
   /** Index of its colour; null: that of "others". */
   readonly colour: number | null
-  readonly as?: 'area' | 'line'
+  readonly as?: 'area' | 'line' | 'goal'
 }
 
 /** Edges of the area in which marks are put. */
@@ -111,7 +111,10 @@ export function legend(entries: readonly LegendEntry[], width: number, hatch = '
       if (as === 'area') {
         parts.push(rect(fillOf(colour), at, y, 20, 12))
         if (hatch !== '' && isHatched(colour)) parts.push(hatched(hatch, at, y, 20, 12))
-      } else parts.push(line(`curve ${strokeOf(colour)}`, at, y + 6, at + 22, y + 6))
+      } else {
+        const look = as === 'goal' ? 'goal' : `curve ${strokeOf(colour)}`
+        parts.push(line(look, at, y + 6, at + 22, y + 6))
+      }
       parts.push(text(at + 27, y + 10, name))
       at += 40 + widthOf(name)
     }

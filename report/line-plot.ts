@@ -46,7 +46,7 @@ export function linePlot(plot: LinePlot): Drawing {
   const { title, x: xAxis, y: yAxis, curves, bands = [], dots = false, width = WIDE, plotHeight = 260 } = plot
   const colours = coloursOf(curves)
   const entries = curves.map(
-    (curve, n): LegendEntry => ({ name: curve.name, colour: colours[n] ?? null, as: 'line' }),
+    ({ name, goal }, n): LegendEntry => ({ name, colour: colours[n] ?? null, as: goal ? 'goal' : 'line' }),
   )
   const xs = curves.flatMap(({ points }) => points.map(({ x }) => x))
   const ys = curves.flatMap(({ points }) => points.flatMap(({ y }) => (y === null ? [] : [y])))

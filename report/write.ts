@@ -1,9 +1,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { comparisonPage } from './comparison-page.ts'
+import { comparedPlot, comparisonPage, MEASURES_PLOTTED } from './comparison-page.ts'
 import type { ComparisonReport } from './comparison-report.ts'
+import { linePlot } from './line-plot.ts'
 import type { Report } from './report.ts'
 import { runPage } from './run-page.ts'
+import { standaloneSvg } from './svg.ts'
 
 /** Makes sure, before a long run, that there will be a place for its report. @throws what the file system says */
 export function prepareFolder(folder: string): void {
@@ -15,8 +17,19 @@ export function writeReport(folder: string, report: Report): string[] {
   return writeBoth(folder, runPage(report), report)
 }
 
-/** Writes `report.html` and `report.json` of a comparison. @returns their paths */
+/**
+ * Writes `report.html` and `report.json` of a comparison, and each plot as a file of its own: `plots/load-p99.svg`.
+ * @returns the paths of the first two
+ */
 export function writeComparison(folder: string, report: ComparisonReport): string[] {
+  const plots = join(folder, 'plots')
+  prepareFolder(plots)
+  for (const dimension of report.dimensions) {
+    for (const measure of MEASURES_PLOTTED) {
+      const svg = standaloneSvg(linePlot(comparedPlot(report, dimension, measure)))
+      writeFileSync(join(plots, `${dimension.name}-${measure}.svg`), svg)
+    }
+  }
   return writeBoth(folder, comparisonPage(report), report)
 }
 

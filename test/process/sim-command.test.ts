@@ -61,6 +61,7 @@ describe('spillway sim compare --report', () => {
       'spillway sim compare --quick --dimensions skew --policies soonest --seed 1 --seeds 1 --clusters 2 --workers 5 --clients 10 --duration-ms 400 --warm-up-ms 0',
     )
     expect(readFileSync(join(at, 'report.html'), 'utf8')).toContain(command)
+    expect(readFileSync(join(at, 'plots', 'skew-p99.svg'), 'utf8')).toContain('soonest')
   })
 
   test('says before it runs that there is no place for a report', () => {
