@@ -145,12 +145,13 @@ const settings = z.strictObject({
    *  peer with free slots whenever there is none here, to one with the most of them or by chance; docs/routing.md compares. */
   policy: z.enum(policies).default('soonest').describe('how a peer is chosen'),
 
-  /** How long a peer's task may be expected to wait here for a worker before it is turned away instead, ms. Default 1000.
-   *  0: it starts at once or goes back. Should be the same at all brokers: what one sends another must take. */
+  /** How long a peer's task may be expected to wait here for a worker before it is turned away instead, ms. Default 100:
+   *  long enough that a slot is never idle for want of news, short enough that few tasks are lost with a cluster that dies
+   *  and must be taken back. 0: it starts at once or goes back. Should be the same at all brokers: what one sends another must take. */
   guestWaitMs: milliseconds(
     0,
     10 * MINUTE_MS,
-    1000,
+    100,
     "longest expected wait of a peer's task here; beyond it the task is turned away, ms",
   ),
 

@@ -163,7 +163,7 @@ export const parameters = z.strictObject({
     .refine((name) => policyNames.includes(name), `one of ${policyNames.join(', ')}`)
     .default('soonest')
     .describe('how a broker chooses among peers'),
-  guestWaitMs: ms.default(1000).describe("how long a peer's task may be expected to wait, ms; 0: not at all"),
+  guestWaitMs: ms.default(100).describe("how long a peer's task may be expected to wait, ms; 0: not at all"),
   repliesMax: count.default(10_000).describe('answers a broker keeps'),
   replyAgeMs: ms.default(30_000).describe('how long it keeps them, ms'),
   retryRatio: z.number().min(0).default(0.1).describe('redispatches earned by each task'),

@@ -44,14 +44,14 @@ export class Service {
     return this.queue.length + this.guests.length
   }
 
-  /** Of all that wait the one that a worker gets next: by priority, then by age. */
+  /** Of all that wait the one that a worker gets next: by priority, then one that was under way, then by age. */
   get next(): Task | null {
     const own = this.queue.head
     const guest = this.guests.head
     if (own === null) return guest
     if (guest === null) return own
     if (own.priority !== guest.priority) return own.priority > guest.priority ? own : guest
-    return own.arrivedAt <= guest.arrivedAt ? own : guest
+    return own.starts > 0 || own.arrivedAt <= guest.arrivedAt ? own : guest
   }
 
   /** How long a task may expect to wait here behind so many others, ms; Infinity where nobody serves it, or nobody knows. */

@@ -2,7 +2,7 @@ import { PRIORITY_MAX } from '../../protocol/record.ts'
 import type { Task } from './task.ts'
 
 /**
- * Tasks that wait for one service: by priority, then by age. Linked through the tasks themselves, so that a task whose
+ * Tasks that wait for one service: by priority; those that were under way before those that never were; then by age. Linked through the tasks themselves, so that a task whose
  * time is up leaves from the middle in O(1).
  */
 export class TaskQueue {
@@ -39,11 +39,21 @@ export class TaskQueue {
     this.#insert(task, tail, null)
   }
 
-  /** A task that was under way comes back: it keeps the place its age gives it, which is nearly always the first. */
+  /**
+   * A task that was sent away comes back. If it was under way, it has lost its time there and goes before all that never
+   * were, however young it is: the youngest are lent first where the line is long. Turned away it takes its place by age.
+   */
   restore(task: Task): void {
     let next = this.#heads[task.priority] ?? null
-    while (next !== null && next.arrivedAt < task.arrivedAt) next = next.queueNext
-    this.#insert(task, next === null ? (this.#tails[task.priority] ?? null) : next.queuePrev, next)
+    const tail = this.#tails[task.priority] ?? null
+    if (task.starts === 0 && next !== null && tail !== null && nearer(tail, next, task)) {
+      let prev: Task | null = tail
+      while (prev !== null && isBefore(task, prev)) prev = prev.queuePrev
+      this.#insert(task, prev, prev === null ? next : prev.queueNext)
+      return
+    }
+    while (next !== null && !isBefore(task, next)) next = next.queueNext
+    this.#insert(task, next === null ? tail : next.queuePrev, next)
   }
 
   remove(task: Task): void {
@@ -70,4 +80,15 @@ export class TaskQueue {
     task.queued = true
     this.#length++
   }
+}
+
+/** Does one that comes back go before another of its priority? Before others as old, too. */
+function isBefore(task: Task, other: Task): boolean {
+  if (task.starts > 0 !== other.starts > 0) return task.starts > 0
+  return task.arrivedAt <= other.arrivedAt
+}
+
+/** Is one end of the line nearer in age than the other? What is turned away has mostly just come. */
+function nearer(end: Task, otherEnd: Task, task: Task): boolean {
+  return Math.abs(end.arrivedAt - task.arrivedAt) < Math.abs(otherEnd.arrivedAt - task.arrivedAt)
 }

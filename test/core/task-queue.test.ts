@@ -7,9 +7,11 @@ import { EMPTY_BODY, PRIORITY_MAX } from '../../protocol/record.ts'
 
 const service = new Service('')
 
-function task(id: string, priority: number, arrivedAt: number): Task {
+function task(id: string, priority: number, arrivedAt: number, starts = 0): Task {
   const fields = { priority, flags: 0, traceparent: '', body: EMPTY_BODY, creditUpTo: 0, token: 0 }
-  return new Task(id, service, fields, null, null, arrivedAt, arrivedAt + 1000)
+  const made = new Task(id, service, fields, null, null, arrivedAt, arrivedAt + 1000)
+  made.starts = starts
+  return made
 }
 
 const ids = (queue: TaskQueue) => [...queue].map((t) => t.id)
@@ -38,10 +40,25 @@ test('what comes back goes to the place of its age, before others as old', () =>
   expect(ids(queue)).toEqual(['a', 'b2', 'b', 'c', 'd', 'e'])
 })
 
+test('what was under way goes before all that never were, by age among its like', () => {
+  const queue = new TaskQueue()
+  queue.push(task('b', 4, 2))
+  queue.push(task('c', 4, 3))
+  queue.restore(task('e', 4, 5, 1))
+  queue.restore(task('d', 4, 4, 2))
+  queue.restore(task('a', 4, 1))
+  queue.push(task('urgent', 9, 9))
+  expect(ids(queue)).toEqual(['urgent', 'd', 'e', 'a', 'b', 'c'])
+})
+
 test('agrees with a sorted list, whatever comes, comes back and leaves', () => {
   const op = fc.oneof(
     fc.record({ push: fc.nat({ max: PRIORITY_MAX }) }),
-    fc.record({ restore: fc.nat({ max: PRIORITY_MAX }), age: fc.nat({ max: 20 }) }),
+    fc.record({
+      restore: fc.nat({ max: PRIORITY_MAX }),
+      age: fc.nat({ max: 20 }),
+      starts: fc.nat({ max: 1 }),
+    }),
     fc.record({ remove: fc.nat() }),
   )
   fc.assert(
@@ -57,10 +74,13 @@ test('agrees with a sorted list, whatever comes, comes back and leaves', () => {
           const at = model.findIndex((m) => m.priority < t.priority)
           model.splice(at < 0 ? model.length : at, 0, t)
         } else if ('restore' in o) {
-          const t = task(`t${now}`, o.restore, now - o.age)
+          const t = task(`t${now}`, o.restore, now - o.age, o.starts)
           queue.restore(t)
           const at = model.findIndex(
-            (m) => m.priority < t.priority || (m.priority === t.priority && m.arrivedAt >= t.arrivedAt),
+            (m) =>
+              m.priority < t.priority ||
+              (m.priority === t.priority &&
+                (m.starts < t.starts || (m.starts === t.starts && m.arrivedAt >= t.arrivedAt))),
           )
           model.splice(at < 0 ? model.length : at, 0, t)
         } else if (model.length > 0) {

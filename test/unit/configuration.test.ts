@@ -46,7 +46,7 @@ describe('the settings of a broker', () => {
       stateIntervalMs: 500,
       stateTtlMs: 1500,
       policy: 'soonest',
-      guestWaitMs: 1000,
+      guestWaitMs: 100,
       http: 'off',
       peers: [],
     })
