@@ -56,7 +56,7 @@ export function checkBooks(broker: BrokerNode, at: number): void {
     tally(peer.assignments, peer.label)
     if (peer.seen > peer.sent) off(`tasks that ${peer.label} has seen`, peer.seen, peer.sent)
     let unseen = 0
-    for (const offer of peer.offers.values()) {
+    for (const offer of peer.offers.all) {
       unseen += offer.unseen
       if (offer.unseen < 0) off(`tasks on their way to ${peer.label}`, offer.unseen, 0)
     }
@@ -118,7 +118,7 @@ export function leftovers(broker: BrokerNode): string[] {
     expectNone(`tasks at ${peer.label}`, peer.assignments.length)
     // Of one that is gone nobody knows, or needs to know.
     if (peer.phase !== 'up') continue
-    for (const offer of peer.offers.values()) expectNone(`tasks on their way to ${peer.label}`, offer.unseen)
+    for (const offer of peer.offers.all) expectNone(`tasks on their way to ${peer.label}`, offer.unseen)
   }
   for (const guest of guests.byName.values()) expectNone(`tasks of ${guest.name}`, guest.tasks.size)
   for (const service of scheduler.services.byName.values()) {

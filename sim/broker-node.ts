@@ -129,6 +129,10 @@ export class BrokerNode extends Listener implements BrokerPort {
     this.endTurn(at)
   }
 
+  override behind(key: string): Pipe | undefined {
+    return this.#pipes.cloudfe.get(key)
+  }
+
   override joined(pipe: Pipe): void {
     if (pipe.socket === 'statebe') this.#subscribers.add(pipe)
     else this.#pipes[pipe.socket].set(pipe.key, pipe)

@@ -427,11 +427,8 @@ export class Network {
     // Whoever comes under a routing id that is in use takes it over.
     // Only brokers have routing ids of their own; all others are used once.
     if (pipe.socket === 'cloudfe') {
-      for (const other of listener.accepted) {
-        if (other.key !== pipe.key || other.socket !== 'cloudfe') continue
-        this.#cut(other, at)
-        break
-      }
+      const other = listener.behind(pipe.key)
+      if (other !== undefined) this.#cut(other, at)
     }
     listener.accepted.add(pipe)
     listener.joined(pipe)

@@ -579,8 +579,10 @@ export class Simulation {
   #recover(healedAt: number): void {
     const patience = this.#patienceMs()
     let quietSince = -1
+    // All pairs of clusters are looked at: where there are many, that is seldom done.
+    const pollMs = this.clusters.length > 100 ? 250 : 50
     for (;;) {
-      this.advance(this.at + 50)
+      this.advance(this.at + pollMs)
       const owes = this.ledger.owed
       const unfinished =
         owes > 0 ? `${owes} tasks are not settled` : (this.#disagreement() ?? this.#leftover())

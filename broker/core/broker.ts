@@ -4,6 +4,7 @@ import {
   Kind,
   type Message,
   type Partial,
+  type PeerAddress,
   type ReceivedFrom,
   type Record,
   type Reject,
@@ -42,6 +43,8 @@ const SERVICES_TOLD_MAX = 16
 
 const FOREIGNERS_MAX = 1000
 
+const NOBODY: readonly PeerAddress[] = []
+
 function isAnswer(record: Record): record is Reply | Reject | Partial {
   return record.kind === Kind.Reply || record.kind === Kind.Reject || record.kind === Kind.Partial
 }
@@ -70,6 +73,8 @@ export class Broker implements Machine {
   readonly #wheel: TimingWheel
   readonly #due: Timed[] = []
   #stateSeq = 0
+  /** What a peer was last greeted with. */
+  #helloSaid: Hello | null = null
   #servicesPublished = 0
   #publishedAt: number
   /** Last call of `timeout`: at least every state or heartbeat interval, unless we stood still. */
@@ -104,7 +109,8 @@ export class Broker implements Machine {
       counters: this.counters,
       wheel: this.#wheel,
       scheduler: this.scheduler,
-      hello: (to) => this.#hello(to),
+      helloLocal: () => this.#hello('local', NOBODY),
+      helloPeer: (to) => this.#helloPeer(to),
     }
     this.clients = new Clients(context)
     this.workers = new Workers(context)
@@ -384,7 +390,7 @@ export class Broker implements Machine {
     }
     // One that nobody serves any more may be forgotten already.
     if (served !== this.#servicesPublished) return true
-    for (const guest of this.guests.byName.values()) if (guest.received !== guest.published) return true
+    for (const guest of this.guests.counted) if (guest.received !== guest.published) return true
     return false
   }
 
@@ -417,7 +423,7 @@ export class Broker implements Machine {
     const services = this.#capacities()
     this.#servicesPublished = services.length
     const received: ReceivedFrom[] = []
-    for (const guest of this.guests.byName.values()) {
+    for (const guest of this.guests.counted) {
       if (guest.received !== guest.published) {
         guest.published = guest.received
         // A state may be lost on its way: the count is repeated for a while after it has last changed.
@@ -425,6 +431,7 @@ export class Broker implements Machine {
       }
       if (now <= guest.publishUntil)
         received.push({ peer: guest.name, epoch: guest.link.epoch, count: guest.received })
+      else this.guests.counted.delete(guest)
     }
     this.#port.publish(this.#state(services, received))
   }
@@ -460,7 +467,14 @@ export class Broker implements Machine {
     }
   }
 
-  #hello(to: 'local' | 'peer'): Hello {
+  #helloPeer(to: string): Hello {
+    const peers = this.peers.upAddresses(to)
+    // Whoever is told the same gets the same.
+    if (this.#helloSaid?.peers !== peers) this.#helloSaid = this.#hello('peer', peers)
+    return this.#helloSaid
+  }
+
+  #hello(to: 'local' | 'peer', peers: readonly PeerAddress[]): Hello {
     const { config } = this
     const peer = to === 'peer'
     return {
@@ -474,7 +488,7 @@ export class Broker implements Machine {
       bodyMax: config.bodyMax,
       cloudfe: peer ? config.cloudfeAdvertised : '',
       statebe: peer ? config.statebeAdvertised : '',
-      peers: peer ? this.peers.upAddresses() : [],
+      peers,
     }
   }
 

@@ -52,7 +52,7 @@ export class Clients {
     if (message.to !== 0 && message.to !== epoch) {
       // Meant for an earlier life of this broker: our HELLO tells the client, and it sends again what it still wants.
       counters.drop('stale_epoch')
-      port.send(client.link, this.#context.hello('local'))
+      port.send(client.link, this.#context.helloLocal())
       return
     }
     for (const record of message.records) {
@@ -61,7 +61,7 @@ export class Clients {
           this.#request(client, record, message.oversized, now)
           break
         case Kind.Hello:
-          if (record.major === VERSION_MAJOR) port.send(client.link, this.#context.hello('local'))
+          if (record.major === VERSION_MAJOR) port.send(client.link, this.#context.helloLocal())
           break
         case Kind.Heartbeat:
           if (record.ask) port.send(client.link, { kind: Kind.Heartbeat, ask: false, sent: 0 })

@@ -16,6 +16,8 @@ export interface Context {
   readonly counters: Counters
   readonly wheel: TimingWheel
   readonly scheduler: Scheduler
-  /** Our HELLO, as of now: peers learn our addresses and our peers, clients and workers do not. */
-  hello(to: 'local' | 'peer'): Hello
+  /** Our HELLO for clients and workers: neither our addresses nor our peers. */
+  helloLocal(): Hello
+  /** Our HELLO, as of now, for the broker of that name; '' while we do not know it. */
+  helloPeer(to: string): Hello
 }

@@ -14,7 +14,7 @@ export class Guest extends Timed {
   answered = 0
   heardAt: number
   /** `received` as last published, so that an idle guest does not fill every state. */
-  published = -1
+  published = 0
   /** Until when its count is repeated in every state: a lost publication must not leave it guessing. */
   publishUntil = 0
 

@@ -19,6 +19,8 @@ import { Task } from './task.ts'
 /** cloudfe: peers that send us their tasks. What comes from a peer runs here at once or goes back; it is never sent on. */
 export class Guests {
   readonly byName = new Map<string, Guest>()
+  /** Those whose counts of tasks our states tell, as long as anybody may need them: few of many. */
+  readonly counted = new Set<Guest>()
   readonly #context: Context
   readonly #peers: Peers
 
@@ -131,7 +133,7 @@ export class Guests {
       this.lose(guest)
       return false
     }
-    port.send(guest.link, this.#context.hello('peer'))
+    port.send(guest.link, this.#context.helloPeer(guest.name))
     this.#peers.met(hello, now)
     return true
   }
@@ -151,12 +153,13 @@ export class Guests {
 
   #greet(link: Link, from: number): void {
     link.epoch = from
-    this.#context.port.send(link, this.#context.hello('peer'))
+    this.#context.port.send(link, this.#context.helloPeer(link.key))
   }
 
   #request(guest: Guest, request: Request, oversized: readonly Token[] | undefined, now: number): void {
     const { config, counters, scheduler, port } = this.#context
     guest.received++
+    this.counted.add(guest)
     scheduler.capacityChanged = true
     if (guest.tasks.has(request.token)) {
       counters.drop('repeated')
@@ -206,6 +209,7 @@ export class Guests {
   /** Some of its REQUESTs never came, or it misses answers: it learns what we hold, and decides about the rest. */
   #inventory(guest: Guest, sent: number): void {
     guest.received = sent
+    this.counted.add(guest)
     this.#context.scheduler.capacityChanged = true
     this.#context.port.send(guest.link, {
       kind: Kind.Inventory,
@@ -231,6 +235,7 @@ export class Guests {
   lose(guest: Guest): void {
     if (this.byName.get(guest.name) !== guest) return
     this.byName.delete(guest.name)
+    this.counted.delete(guest)
     this.#context.wheel.clear(guest)
     for (const task of guest.tasks.all()) this.#context.scheduler.cancel(task)
   }

@@ -13,6 +13,8 @@ export class Offer implements Candidate {
   total = 0
   /** Tasks that wait there for a worker, as last advertised. */
   queued = 0
+  /** The last state that had it. */
+  stateSeq = -1
   /** Our tasks for this service that the peer had not seen when it advertised. */
   unseen = 0
   /** Scratch of the choice under way. */
@@ -30,6 +32,42 @@ export class Offer implements Candidate {
   }
 }
 
+const NOWHERE: readonly string[] = []
+const NOTHING: readonly Offer[] = []
+/** Offers beyond which one is looked up, and not looked for. */
+const FEW = 8
+
+/** Offers by their services' names. Nearly every peer has a handful: tables for them would be a third of what a peer takes. */
+export class Offers {
+  #all: Offer[] | null = null
+  #byName: Map<string, Offer> | null = null
+
+  get all(): readonly Offer[] {
+    return this.#all ?? NOTHING
+  }
+
+  get(service: string): Offer | undefined {
+    if (this.#byName !== null) return this.#byName.get(service)
+    for (const offer of this.all) if (offer.service.name === service) return offer
+    return undefined
+  }
+
+  /** Its service must have none yet. */
+  add(offer: Offer): void {
+    // With a place for this one only; `push` onto an empty array makes room for 17.
+    if (this.#all === null) this.#all = [offer]
+    else this.#all.push(offer)
+    if (this.#byName !== null) this.#byName.set(offer.service.name, offer)
+    else if (this.all.length > FEW) this.#byName = new Map(this.all.map((one) => [one.service.name, one]))
+  }
+
+  delete(offer: Offer): void {
+    const index = this.all.indexOf(offer)
+    if (index >= 0) this.#all?.splice(index, 1)
+    this.#byName?.delete(offer.service.name)
+  }
+}
+
 /**
  * joining: connected, no HELLO yet. up: heard within the TTL. suspect: its connection broke, a heartbeat's time is left
  * for it to come back. lost: silent, its tasks taken back. refused: it, or we, will not talk.
@@ -41,7 +79,7 @@ export class Peer extends Timed {
   /** Its cloudfe, as we connect to it. */
   readonly address: string
   /** The addresses that the operator gave for it; while there is any it is never forgotten. */
-  readonly configuredAs = new Set<string>()
+  configuredAs: readonly string[] = NOWHERE
   /** Empty until its HELLO. */
   name = ''
   /** Replaced at each new connection, since a routing id may not be used twice on one socket. */
@@ -63,7 +101,7 @@ export class Peer extends Timed {
   draining = false
   queueDepth = 0
   inFlight = 0
-  readonly offers = new Map<string, Offer>()
+  readonly offers = new Offers()
   /** It gets no task until it has been heard from again: our pipe to it is full. */
   blocked = false
 
@@ -88,13 +126,21 @@ export class Peer extends Timed {
   constructor(address: string, key: string, configured: boolean, now: number) {
     super()
     this.address = address
-    if (configured) this.configuredAs.add(address)
+    if (configured) this.configuredAs = [address]
     this.heardAt = now
     this.link = new Link('cloudbe', key)
   }
 
   get configured(): boolean {
-    return this.configuredAs.size > 0
+    return this.configuredAs.length > 0
+  }
+
+  configure(address: string): void {
+    if (!this.configuredAs.includes(address)) this.configuredAs = [...this.configuredAs, address]
+  }
+
+  configureNoMore(address: string): void {
+    this.configuredAs = this.configuredAs.filter((other) => other !== address)
   }
 
   get label(): string {
@@ -152,7 +198,7 @@ export class Peer extends Timed {
     this.#head = 0
     this.stateSeq = -1
     this.stateAt = Number.NEGATIVE_INFINITY
-    for (const offer of this.offers.values()) {
+    for (const offer of this.offers.all) {
       offer.unseen = 0
       offer.free = 0
     }

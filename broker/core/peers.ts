@@ -13,6 +13,7 @@ import {
 import type { Assignment } from './assignment.ts'
 import type { Context } from './context.ts'
 import { Offer, Peer } from './peer.ts'
+import { digestWith } from './peer-list.ts'
 
 type HowMet = 'configured' | 'admin' | 'gossip' | 'hello'
 
@@ -24,6 +25,8 @@ const BEATS_PER_COMPARISON = 4
 const LISTED_PER_BEAT = 32
 /** Other addresses of known brokers, and brokers removed by the operator, that are remembered. */
 const ALIASES_MAX = 10_000
+/** Up to so many peers, whoever is greeted is told all of them, whatever it knows. */
+const TOLD_AT_ONCE = 64
 
 /** cloudbe and statefe: who our peers are, whether they live, what they have to spare, what they hold of ours. */
 export class Peers {
@@ -35,6 +38,8 @@ export class Peers {
   readonly #aliases = new Set<string>()
   /** Names and addresses that the operator removed: neither gossip nor a greeting brings them back. */
   readonly #removed = new Set<string>()
+  /** Peers by the addresses that the operator gave for them and that are not where we reach them. */
+  readonly #elsewhere = new Map<string, Peer>()
   /** Addresses that the configuration names, as last read. */
   #inConfiguration: ReadonlySet<string> = new Set()
   #connections = 0
@@ -58,11 +63,11 @@ export class Peers {
     const byOperator = how === 'configured' || how === 'admin'
     const known = this.byAddress.get(address)
     if (known !== undefined) {
-      if (byOperator) known.configuredAs.add(address)
+      if (byOperator) this.#configure(known, address)
       return false
     }
     if (byOperator) {
-      if (this.#configuredAs(address) !== undefined) return false
+      if (this.#elsewhere.has(address)) return false
       this.#removed.delete(address)
       this.#aliases.delete(address)
     } else if (this.#removed.has(address) || this.#aliases.has(address)) return false
@@ -84,10 +89,10 @@ export class Peers {
     this.#greet(peer)
   }
 
-  /** The peer that the operator knows by an address which is not the one we reach it at. */
-  #configuredAs(address: string): Peer | undefined {
-    for (const peer of this.byAddress.values()) if (peer.configuredAs.has(address)) return peer
-    return undefined
+  /** The operator knows it by that address as well. */
+  #configure(peer: Peer, address: string): void {
+    peer.configure(address)
+    if (address !== peer.address) this.#elsewhere.set(address, peer)
   }
 
   /** It is gone from where we reached it; it may come back where the operator said it would be. */
@@ -100,7 +105,9 @@ export class Peers {
   /** The operator removes a peer, by name or address. @returns false when there is none */
   remove(nameOrAddress: string, now: number): boolean {
     const peer =
-      this.byName.get(nameOrAddress) ?? this.byAddress.get(nameOrAddress) ?? this.#configuredAs(nameOrAddress)
+      this.byName.get(nameOrAddress) ??
+      this.byAddress.get(nameOrAddress) ??
+      this.#elsewhere.get(nameOrAddress)
     if (peer === undefined) return false
     if (this.#removed.size < ALIASES_MAX) {
       this.#removed.add(peer.address)
@@ -121,9 +128,10 @@ export class Peers {
     const wanted = new Set(addresses)
     for (const address of this.#inConfiguration) {
       if (wanted.has(address)) continue
-      const peer = this.byAddress.get(address) ?? this.#configuredAs(address)
+      const peer = this.byAddress.get(address) ?? this.#elsewhere.get(address)
       if (peer === undefined) continue
-      peer.configuredAs.delete(address)
+      peer.configureNoMore(address)
+      if (this.#elsewhere.get(address) === peer) this.#elsewhere.delete(address)
       if (!peer.configured) this.remove(peer.address, now)
     }
     this.#inConfiguration = wanted
@@ -139,7 +147,27 @@ export class Peers {
   met(hello: Hello, now: number): void {
     if (this.#removed.has(hello.name)) return
     this.#consider({ name: hello.name, cloudfe: hello.cloudfe }, 'hello', now)
-    for (const peer of hello.peers) this.#consider(peer, 'gossip', now)
+    this.#hear(hello, now)
+  }
+
+  /** Whom it vouches for. @returns whether we are among them */
+  #hear(hello: Hello, now: number): boolean {
+    const { name, cloudfeAdvertised } = this.#context.config
+    const { peers } = hello
+    // It knows whom we know, we and it itself included.
+    if (
+      peers.length > TOLD_AT_ONCE &&
+      digestWith(peers, hello.name, hello.cloudfe) ===
+        digestWith(this.#everybodyUp(), name, cloudfeAdvertised)
+    ) {
+      return true
+    }
+    let amongThem = false
+    for (const candidate of peers) {
+      if (candidate.name === name) amongThem = true
+      else this.#consider(candidate, 'gossip', now)
+    }
+    return amongThem
   }
 
   #consider(candidate: PeerAddress, how: HowMet, now: number): void {
@@ -151,8 +179,18 @@ export class Peers {
     this.add(cloudfe, how, now)
   }
 
-  /** Peers that we can vouch for. */
-  upAddresses(): readonly PeerAddress[] {
+  /**
+   * Peers that we can vouch for, as the broker of that name is to be told. Each time one of many comes up, everybody is told
+   * of all of them with the next heartbeat: until then only that we know it. A thousand that meet would else make a thousand
+   * lists each, for a thousand others to go through.
+   */
+  upAddresses(to: string): readonly PeerAddress[] {
+    if (!this.#newsToTell || this.byName.size <= TOLD_AT_ONCE) return this.#everybodyUp()
+    const peer = this.byName.get(to)
+    return peer?.phase === 'up' ? [{ name: peer.name, cloudfe: peer.advertised }] : []
+  }
+
+  #everybodyUp(): readonly PeerAddress[] {
     if (this.#up !== null) return this.#up
     const up: PeerAddress[] = []
     for (const peer of this.byName.values()) {
@@ -196,7 +234,7 @@ export class Peers {
     }
     if (!tookTasks && peer.phase === 'up') {
       // It takes tasks again, and its next state may be an interval away.
-      for (const { service } of peer.offers.values()) this.#context.scheduler.pump(service, now)
+      for (const { service } of peer.offers.all) this.#context.scheduler.pump(service, now)
     }
   }
 
@@ -306,12 +344,12 @@ export class Peers {
     if (other !== undefined && other !== peer) {
       if ((other.phase === 'up' || other.phase === 'suspect') && other.link.epoch === from) {
         // The same broker under a second address.
-        for (const address of peer.configuredAs) other.configuredAs.add(address)
+        for (const address of peer.configuredAs) this.#configure(other, address)
         this.#alias(peer.address)
         this.#drop(peer, now)
         return
       }
-      for (const address of other.configuredAs) peer.configuredAs.add(address)
+      for (const address of other.configuredAs) this.#configure(peer, address)
       this.#drop(other, now)
     }
     if (peer.name !== '' && peer.name !== hello.name) {
@@ -333,11 +371,12 @@ export class Peers {
     }
     peer.name = hello.name
     peer.link.epoch = from
-    peer.advertised = hello.cloudfe === '' ? peer.address : hello.cloudfe
-    this.#up = null
-    peer.knowsUs = hello.peers.some(({ name }) => name === config.name)
+    const advertised = hello.cloudfe === '' ? peer.address : hello.cloudfe
+    if (peer.advertised !== advertised) {
+      peer.advertised = advertised
+      this.#up = null
+    }
     this.byName.set(peer.name, peer)
-    this.#up = null
     this.#subscribe(peer, hello.statebe)
     if (peer.phase !== 'up') {
       const sameLife = peer.phase !== 'joining' && !restarted
@@ -351,7 +390,7 @@ export class Peers {
       if (sameLife) port.send(peer.link, { kind: Kind.Audit, sent: peer.sent })
     }
     this.#context.wheel.set(peer, now + config.stateTtlMs)
-    for (const candidate of hello.peers) this.#consider(candidate, 'gossip', now)
+    peer.knowsUs = this.#hear(hello, now)
   }
 
   #refuse(peer: Peer, hello: Hello): void {
@@ -417,7 +456,7 @@ export class Peers {
     for (const peer of all) {
       if (peer.phase === 'up') {
         if (news || !peer.knowsUs || peer.hellos > 0 || peer === compared)
-          port.send(peer.link, this.#context.hello('peer'))
+          port.send(peer.link, this.#context.helloPeer(peer.name))
         port.send(peer.link, { kind: Kind.Heartbeat, ask: true, sent: peer.sent })
         if (peer.beatSentAt === 0) peer.beatSentAt = now
         continue
@@ -495,11 +534,9 @@ export class Peers {
     peer.queueDepth = state.queueDepth
     peer.inFlight = state.inFlight
     for (const { peer: name, epoch: theirs, count } of state.received) {
-      if (name === config.name && theirs === epoch) peer.acknowledge(count, true)
+      if (theirs === epoch && name === config.name) peer.acknowledge(count, true)
     }
-    const gone = new Set(peer.offers.keys())
     for (const { service: name, free, total, queued } of state.services) {
-      gone.delete(name)
       let offer = peer.offers.get(name)
       if (offer === undefined) {
         const service = scheduler.services.open(name)
@@ -508,21 +545,25 @@ export class Peers {
           continue
         }
         offer = new Offer(peer, service)
-        peer.offers.set(name, offer)
+        peer.offers.add(offer)
         service.offers.push(offer)
       }
+      offer.stateSeq = state.seq
       offer.free = state.draining ? 0 : free
       offer.total = total
       offer.queued = queued
       if (offer.service.queue.length > 0) scheduler.pump(offer.service, now)
     }
-    for (const name of gone) this.#withdraw(peer, name)
+    // Rarely is there one that it no longer has.
+    for (const offer of peer.offers.all) {
+      if (offer.stateSeq === state.seq) continue
+      for (const old of [...peer.offers.all]) if (old.stateSeq !== state.seq) this.#withdraw(peer, old)
+      break
+    }
   }
 
-  #withdraw(peer: Peer, name: string): void {
-    const offer = peer.offers.get(name)
-    if (offer === undefined) return
-    peer.offers.delete(name)
+  #withdraw(peer: Peer, offer: Offer): void {
+    peer.offers.delete(offer)
     const { service } = offer
     const index = service.offers.indexOf(offer)
     if (index >= 0) service.offers.splice(index, 1)
@@ -544,7 +585,7 @@ export class Peers {
       if (scheduler.abandon(a, 'peerLost', now)) tasksTakenBack++
     }
     const tasksUnknown = (counters.tasksSettled.get('UNKNOWN') ?? 0) - unknownBefore
-    for (const offer of peer.offers.values()) offer.free = 0
+    for (const offer of peer.offers.all) offer.free = 0
     port.event({ type: 'peer-lost', peer: peer.label, reason, tasksTakenBack, tasksUnknown })
     this.#reconnect(peer)
     this.#greet(peer)
@@ -589,7 +630,10 @@ export class Peers {
     this.#up = null
     wheel.clear(peer)
     this.#giveUpAll(peer, now)
-    for (const name of [...peer.offers.keys()]) this.#withdraw(peer, name)
+    for (const offer of [...peer.offers.all]) this.#withdraw(peer, offer)
+    for (const address of peer.configuredAs) {
+      if (this.#elsewhere.get(address) === peer) this.#elsewhere.delete(address)
+    }
     this.#subscribe(peer, '')
     port.disconnectPeer(peer.link, peer.address)
   }
@@ -614,7 +658,7 @@ export class Peers {
 
   #greet(peer: Peer): void {
     peer.hellos++
-    this.#context.port.send(peer.link, this.#context.hello('peer'))
+    this.#context.port.send(peer.link, this.#context.helloPeer(peer.name))
   }
 
   /** Short, since addresses may be longer than a routing id; never used twice, since libzmq would abort. */

@@ -37,7 +37,7 @@ export class Workers {
       // By a link of its own unless it is the same life of the worker: a new one has to be noticed when it signs in.
       const link = worker?.link.epoch === message.from ? worker.link : new Link('localbe', key)
       link.epoch = message.from
-      port.send(link, this.#context.hello('local'))
+      port.send(link, this.#context.helloLocal())
       return
     }
     if (worker !== undefined && worker.link.epoch !== message.from) {
@@ -123,7 +123,7 @@ export class Workers {
       case Kind.Hello:
         worker.name = record.name
         worker.heartbeatIntervalMs = Math.max(1, record.heartbeatIntervalMs)
-        port.send(worker.link, this.#context.hello('local'))
+        port.send(worker.link, this.#context.helloLocal())
         break
       case Kind.Disconnect:
         this.#leave(worker, record.reason, now)

@@ -113,7 +113,7 @@ export function lentTo(peer: Peer): number {
 export function readPeers(core: BrokerCore, now: number): PeerStatus[] {
   return [...core.peers.byAddress.values()].map((peer) => {
     const guest = core.guests.byName.get(peer.name)
-    const services = [...peer.offers.values()].map(({ service, free, total }) => ({
+    const services = peer.offers.all.map(({ service, free, total }) => ({
       service: service.name,
       free,
       total,
@@ -145,7 +145,7 @@ export function readPeers(core: BrokerCore, now: number): PeerStatus[] {
 function capacityOf(peer: Peer, fresh: boolean): { free: number; total: number } {
   let free = 0
   let total = 0
-  for (const offer of peer.offers.values()) {
+  for (const offer of peer.offers.all) {
     free = Math.max(free, offer.free)
     total = Math.max(total, offer.total)
   }

@@ -38,6 +38,7 @@ export class Site implements BrokerPort {
       cloudfeAdvertised: address,
       statebeAdvertised: `${address}-state`,
       peerForgetMs: 10_000,
+      peersMax: 100,
     }
     this.broker = new Broker(config, this, epoch, lottery(epoch), federation.now)
   }

@@ -31,6 +31,17 @@ describe('joining', () => {
     expect(north.up).toEqual(['east', 'west'])
   })
 
+  test('one address each is enough for seventy, who are not told of all the others at every greeting', () => {
+    const federation = new Federation()
+    const sites = Array.from({ length: 70 }, (_, i) => federation.start(`c${i}`))
+    for (const site of sites.slice(1)) site.join('tcp://c0')
+    federation.advance(4000)
+    const late = federation.start('late').join('tcp://c42')
+    federation.advance(4000)
+    expect(late.up).toHaveLength(70)
+    for (const site of sites) expect(site.up).toHaveLength(70)
+  })
+
   test('all at once, in a ring', () => {
     const { federation, west, east, north } = three()
     west.join('tcp://east')

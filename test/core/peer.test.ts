@@ -7,8 +7,8 @@ function peer(): { peer: Peer; x: Offer; y: Offer } {
   const p = new Peer('tcp://east', 'peer-1', false, 0)
   const x = new Offer(p, new Service('x'))
   const y = new Offer(p, new Service('y'))
-  p.offers.set('x', x)
-  p.offers.set('y', y)
+  p.offers.add(x)
+  p.offers.add(y)
   return { peer: p, x, y }
 }
 

@@ -37,6 +37,7 @@ class Mailbox extends Listener {
   }
   override answered(): void {}
   override hungUp(): void {}
+  override behind(): undefined {}
   override joined(): void {}
   override lost(): void {}
   protected override letOut(): void {

@@ -441,7 +441,7 @@ describe('a peer that talks nonsense', () => {
     )
     expect(broker.malformedAt('statefe')).toBeGreaterThan(50)
     expect(broker.dropped).toBeGreaterThan(10)
-    expect(broker.core.peers.byName.get('evil')?.offers.size).toBeGreaterThan(0)
+    expect(broker.core.peers.byName.get('evil')?.offers.all.length).toBeGreaterThan(0)
     cloudfe.close()
     statebe.close()
     await drain
