@@ -56,8 +56,9 @@ export class BrokerNode extends Listener implements BrokerPort {
   }
   readonly #subscriptions = new Map<string, Pipe>()
   readonly #subscribers = new Set<Pipe>()
-  #dirty: Link[] = []
-  #spare: Link[] = []
+  /** Links that something is for, the first so many: an array that is emptied throws its memory away. */
+  readonly #dirty: (Link | null)[] = []
+  #dirtyCount = 0
   readonly #failed: { link: Link; records: readonly Record[]; reason: UndeliveredReason }[] = []
 
   constructor(
@@ -161,7 +162,7 @@ export class BrokerNode extends Listener implements BrokerPort {
   send(link: Link, record: Record): void {
     const batch = batchOf(link)
     if (batch.records === null) {
-      this.#dirty.push(link)
+      this.#dirty[this.#dirtyCount++] = link
       batch.records = [record]
     } else batch.records.push(record)
     if (record.kind === Kind.Request) this.#watch.requested(this, link, record)
@@ -257,17 +258,17 @@ export class BrokerNode extends Listener implements BrokerPort {
 
   #flush(): void {
     const dirty = this.#dirty
-    if (dirty.length === 0) return
-    this.#dirty = this.#spare
-    for (const link of dirty) {
+    for (let i = 0; i < this.#dirtyCount; i++) {
+      const link = dirty[i] ?? null
+      if (link === null) continue
+      dirty[i] = null
       const batch = batchOf(link)
       const { records } = batch
       if (records === null) continue
       batch.records = null
       this.#transmit(link, batch, records)
     }
-    dirty.length = 0
-    this.#spare = dirty
+    this.#dirtyCount = 0
   }
 
   #transmit(link: Link, batch: Batch, records: readonly Record[]): void {

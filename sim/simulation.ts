@@ -254,8 +254,9 @@ export class Simulation {
     return new Clock(offset, 1 + this.p.drift * (2 * this.#clocks.uniform() - 1))
   }
 
+  /** Of 31 bits: such a number lies in the object itself, and every message has two of them. */
   #epoch(): number {
-    return this.#epochs.next32() || 1
+    return this.#epochs.next32() >>> 1 || 1
   }
 
   startBroker(cluster: Cluster, at: number): void {

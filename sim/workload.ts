@@ -1,5 +1,5 @@
 import type { CallTerms } from '../client/core/call.ts'
-import { Flag, PRIORITY_DEFAULT } from '../protocol/record.ts'
+import { EMPTY_BODY, Flag, PRIORITY_DEFAULT } from '../protocol/record.ts'
 import { SimCall } from './client-node.ts'
 import { Behaviour, BODY_MIN, Errand, SMALL_MAX, type Work, writeWork } from './errand.ts'
 import { Random } from './random.ts'
@@ -26,6 +26,8 @@ export function serviceName(number: number): string {
   return number === 0 ? '' : `s${number}`
 }
 
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] }
+
 /** How long a client waits: for a sign of life, and for the answer, ms. */
 export interface Patience {
   readonly timeoutMs: number
@@ -41,6 +43,15 @@ export class Workload {
   readonly #meanMs: number
   readonly #peakPerMs: number
   readonly #peakFactor: number
+  /** What the next task is made from, which keeps neither. */
+  readonly #next: Writable<Work> = {
+    number: 0,
+    serviceMs: 0.5,
+    pieces: 0,
+    behaviour: Behaviour.Answers,
+    size: 0,
+  }
+  readonly #terms: Writable<CallTerms>
 
   constructor(seed: number, cluster: number, p: Parameters) {
     this.cluster = cluster
@@ -49,6 +60,18 @@ export class Workload {
     this.#work = new Random(seed, `work ${cluster}`)
     this.#meanMs = meanServiceMs(p)
     this.#peakFactor = p.arrivals === 'bursts' ? BURST_FACTOR : p.arrivals === 'wave' ? 1 + WAVE_SWING : 1
+    this.#terms = {
+      id: '',
+      body: EMPTY_BODY,
+      service: '',
+      priority: PRIORITY_DEFAULT,
+      flags: 0,
+      traceparent: '',
+      timeoutMs: p.timeoutMs,
+      retries: p.retries,
+      deadlineMs: p.deadlineMs,
+      window: 4,
+    }
     this.#peakPerMs = ((p.clients * p.rate) / 1000) * shareOf(cluster, p) * this.#peakFactor
   }
 
@@ -82,13 +105,12 @@ export class Workload {
     const failsFast = random.chance(p.failFast)
     const kills = random.chance(p.poison)
     const behaviour = kills ? Behaviour.Kills : random.chance(p.failing) ? Behaviour.Fails : Behaviour.Answers
-    const work: Work = {
-      number,
-      serviceMs: this.#serviceMs(),
-      pieces: streams && behaviour === Behaviour.Answers ? random.below(20) : 0,
-      behaviour,
-      size: this.#size(),
-    }
+    const work = this.#next
+    work.number = number
+    work.serviceMs = this.#serviceMs()
+    work.pieces = streams && behaviour === Behaviour.Answers ? random.below(20) : 0
+    work.behaviour = behaviour
+    work.size = this.#size()
     const service = p.services === 1 ? '' : serviceName(random.below(p.services))
     const priority = random.chance(0.1) ? random.below(10) : PRIORITY_DEFAULT
     const flags =
@@ -96,13 +118,13 @@ export class Workload {
       (streams ? Flag.Stream : 0) |
       (restarts ? Flag.RestartStream : 0) |
       (failsFast ? Flag.FailFast : 0)
-    return this.#call(work, client, service, flags, priority, p, at)
+    return this.#call(work, client, service, flags, priority, p.timeoutMs, p.deadlineMs, at)
   }
 
   /** A task that any broker in its right mind gets done. */
   probe(number: number, client: string, service: string, patience: Patience, at: number): SimCall {
     const work: Work = { number, serviceMs: 1, pieces: 0, behaviour: Behaviour.Answers, size: BODY_MIN }
-    return this.#call(work, client, service, 0, PRIORITY_DEFAULT, patience, at)
+    return this.#call(work, client, service, 0, PRIORITY_DEFAULT, patience.timeoutMs, patience.deadlineMs, at)
   }
 
   #call(
@@ -111,10 +133,10 @@ export class Workload {
     service: string,
     flags: number,
     priority: number,
-    { timeoutMs, deadlineMs }: Patience,
+    timeoutMs: number,
+    deadlineMs: number,
     at: number,
   ): SimCall {
-    const p = this.#p
     const errand = new Errand(
       work.number,
       client,
@@ -127,18 +149,14 @@ export class Workload {
       (flags & Flag.Stream) !== 0,
       (flags & Flag.FailFast) !== 0,
     )
-    const terms: CallTerms = {
-      id: String(work.number),
-      body: writeWork(work),
-      service,
-      priority,
-      flags,
-      traceparent: '',
-      timeoutMs,
-      retries: p.retries,
-      deadlineMs,
-      window: 4,
-    }
+    const terms = this.#terms
+    terms.id = String(work.number)
+    terms.body = writeWork(work)
+    terms.service = service
+    terms.priority = priority
+    terms.flags = flags
+    terms.timeoutMs = timeoutMs
+    terms.deadlineMs = deadlineMs
     return new SimCall(terms, errand)
   }
 

@@ -6,6 +6,8 @@ export type LinkSocket = 'localfe' | 'localbe' | 'cloudfe' | 'cloudbe'
 /** How the other end speaks; recognised by its first frames and fixed for the life of the link. */
 export type Dialect = 'native' | 'req' | 'ppp'
 
+const NO_FRAMES: readonly Uint8Array[] = []
+
 /**
  * One correspondent behind one socket, as the core addresses it. The core makes links and holds them; the caller that
  * carries out sends may keep what it likes in `outbox` (a batch under way, a simulated wire).
@@ -26,7 +28,7 @@ export class Link {
     socket: LinkSocket,
     key: string,
     dialect: Dialect = 'native',
-    envelope: readonly Uint8Array[] = [],
+    envelope: readonly Uint8Array[] = NO_FRAMES,
   ) {
     this.socket = socket
     this.key = key

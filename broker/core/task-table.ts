@@ -11,7 +11,8 @@ const HEADS_MIN = 4
  */
 export class TaskTable {
   readonly #seed: number
-  #heads: (Task | null)[] = []
+  /** One to begin with: most clients have a single task here, and a table is made with each that comes. */
+  #heads: (Task | null)[] = [null]
   #size = 0
 
   /** @param seed random, 32 bits: with it known, tokens could be chosen that all hash alike */
