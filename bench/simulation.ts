@@ -28,9 +28,18 @@ export interface SimulationResult {
  * By clusters alone: each is as busy as the next, and tells the others twice a second what it has to spare. With changes
  * told as they happen, states would be nearly all there is.
  */
-function ofClusters(clusters: number, durationMs: number): SimulationCase {
+function ofClusters(
+  clusters: number,
+  durationMs: number,
+  further: Readonly<Record<string, number>> = {},
+): SimulationCase {
   const values = { clusters, workers: 30, clients: 30, rate: 4, hot: 1, 'state-coalesce-ms': 500 }
-  const flags = Object.entries({ ...values, 'fault-every-ms': 0, 'duration-ms': durationMs })
+  const flags = Object.entries({
+    ...values,
+    'fault-every-ms': 0,
+    'duration-ms': durationMs,
+    ...further,
+  })
   return {
     id: `clusters-${clusters}`,
     label: `${clusters} clusters × 30 workers × 30 clients`,
@@ -51,7 +60,8 @@ export const SIMULATIONS: readonly SimulationCase[] = [
   FOUNDING,
   ofClusters(12, 10_000),
   ofClusters(100, 2000),
-  ofClusters(1000, 500),
+  // A million pairs: nearly all of it is that everybody meets everybody, and one round of states and heartbeats.
+  ofClusters(1000, 100, { 'service-ms': 20, 'state-interval-ms': 1500, 'state-ttl-ms': 4500 }),
 ]
 
 const outcome = z.object({

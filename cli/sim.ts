@@ -28,6 +28,8 @@ const LAST_LINES = 30
 const CHUNK = 100
 /** Processes simulated, beyond which a run is given more memory for what lives shortly. */
 const ROOMY_NODES = 2000
+/** Clusters beyond which memory is scarce: what each pair of them has fills it. */
+const MANY_CLUSTERS = 200
 
 interface SimFlags {
   readonly scenario?: string
@@ -81,7 +83,7 @@ Examples:
     (flags: SimFlags & { seed?: number; json?: boolean; report?: string; asChild?: boolean }) => {
       const { seed, parameters: p } = wanted(flags, flags.seed)
       if (!flags.asChild && p.clusters * (p.clients + p.workers) > ROOMY_NODES) {
-        process.exitCode = inRoomyProcess(seed)
+        process.exitCode = inRoomyProcess(seed, p.clusters > MANY_CLUSTERS ? 64 : 256)
         return
       }
       if (flags.report !== undefined) prepareReport(flags.report)
@@ -203,10 +205,13 @@ function costSince(startedAt: number, before: NodeJS.CpuUsage): Cost {
   }
 }
 
-/** The same command in a process whose young generation is large: most of what a run makes dies within a task's time. */
-function inRoomyProcess(seed: number): number {
+/**
+ * The same command in a process whose young generation is large: most of what a run makes dies within a task's time.
+ * @param youngMb a third of what the young generation may take, MB
+ */
+function inRoomyProcess(seed: number, youngMb: number): number {
   const args = [
-    '--max-semi-space-size=256',
+    `--max-semi-space-size=${youngMb}`,
     '--max-old-space-size=6144',
     ...process.execArgv,
     ...process.argv.slice(1),
