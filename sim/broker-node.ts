@@ -164,6 +164,9 @@ export class BrokerNode extends Listener implements BrokerPort {
     if (batch.records === null) {
       this.#dirty[this.#dirtyCount++] = link
       batch.records = [record]
+    } else if (batch.records.length === 1 && batch.records[0] !== undefined) {
+      // The second is often the last, and `push` would make room for sixteen more.
+      batch.records = [batch.records[0], record]
     } else batch.records.push(record)
     if (record.kind === Kind.Request) this.#watch.requested(this, link, record)
     else if (record.kind === Kind.Reply && record.code === ErrorCode.Busy)
