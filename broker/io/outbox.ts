@@ -23,10 +23,14 @@ function batchOf(link: Link): Batch {
   return batch
 }
 
-/** What one turn has for stock workers, or for stock clients: two arrays in step. */
+/**
+ * What one turn has for stock workers, or for stock clients: two arrays in step, of which the first `count` are in use. An
+ * array whose length is set to 0 throws its memory away, and makes it anew with the next push.
+ */
 class StockLine {
-  readonly links: Link[] = []
-  readonly records: Record[] = []
+  readonly links: (Link | null)[] = []
+  readonly records: (Record | null)[] = []
+  count = 0
 }
 
 /** Sends one message. `records` are what is in it, for the case that it does not leave. */
@@ -40,8 +44,11 @@ export class Outbox {
   readonly #epoch: number
   readonly #transmit: Transmit
   readonly #encoder = new MessageEncoder()
-  #dirty: Link[] = []
-  #spare: Link[] = []
+  /** Links that this turn has something for, the first `#dirtyCount`. */
+  #dirty: (Link | null)[] = []
+  #dirtyCount = 0
+  /** What is added while they are sent waits for the next flush. */
+  #spare: (Link | null)[] = []
   /** One record a message, in the order they came; by socket, so that its sends follow each other. */
   readonly #toStockWorkers = new StockLine()
   readonly #toStockClients = new StockLine()
@@ -54,28 +61,33 @@ export class Outbox {
   add(link: Link, record: Record): void {
     if (link.dialect !== 'native') {
       const line = link.socket === 'localbe' ? this.#toStockWorkers : this.#toStockClients
-      line.links.push(link)
-      line.records.push(record)
+      line.links[line.count] = link
+      line.records[line.count] = record
+      line.count++
       return
     }
     const batch = batchOf(link)
-    if (batch.records.length === 0) this.#dirty.push(link)
+    if (batch.records.length === 0) this.#dirty[this.#dirtyCount++] = link
     batch.records.push(record)
   }
 
   flush(): void {
     this.#flushStock(this.#toStockWorkers)
     this.#flushStock(this.#toStockClients)
+    const count = this.#dirtyCount
+    if (count === 0) return
     const dirty = this.#dirty
-    if (dirty.length === 0) return
     this.#dirty = this.#spare
-    for (const link of dirty) {
+    this.#dirtyCount = 0
+    for (let i = 0; i < count; i++) {
+      const link = dirty[i] ?? null
+      if (link === null) continue
+      dirty[i] = null
       const batch = batchOf(link)
       const records = batch.records
       batch.records = []
       this.#pack(link, batch.routingId, records)
     }
-    dirty.length = 0
     this.#spare = dirty
   }
 
@@ -95,14 +107,16 @@ export class Outbox {
     this.#transmit(link, [routingId, ...encoder.finish()], from === 0 ? records : records.slice(from))
   }
 
-  #flushStock({ links, records }: StockLine): void {
-    for (let i = 0; i < links.length; i++) {
-      const link = links[i]
-      const record = records[i]
-      if (link !== undefined && record !== undefined) this.#stock(link, record)
+  #flushStock(line: StockLine): void {
+    const { links, records } = line
+    for (let i = 0; i < line.count; i++) {
+      const link = links[i] ?? null
+      const record = records[i] ?? null
+      links[i] = null
+      records[i] = null
+      if (link !== null && record !== null) this.#stock(link, record)
     }
-    links.length = 0
-    records.length = 0
+    line.count = 0
   }
 
   /** Stock dialects know four things: a request, an answer, a heartbeat, silence. */
