@@ -6,7 +6,7 @@ import { Timed } from './timing-wheel.ts'
 export class Guest extends Timed {
   readonly name: string
   readonly link: Link
-  /** Its tasks that run here, by the token it gave them. */
+  /** Its tasks here, running or waiting, by the token it gave them. */
   readonly tasks: TaskTable
   /** REQUESTs received from this epoch of it. */
   received = 0

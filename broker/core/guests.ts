@@ -16,7 +16,8 @@ import { Link } from './link.ts'
 import type { Peers } from './peers.ts'
 import { Task } from './task.ts'
 
-/** cloudfe: peers that send us their tasks. What comes from a peer runs here at once or goes back; it is never sent on. */
+/** cloudfe: peers that send us their tasks. What comes from a peer runs here at once or soon, or goes back; it is never sent
+ *  on. */
 export class Guests {
   readonly byName = new Map<string, Guest>()
   /** Those whose counts of tasks our states tell, as long as anybody may need them: few of many. */

@@ -60,7 +60,7 @@ export class Scheduler {
   readonly assignments: AssignmentTable
   /** Tasks that wait in any queue. */
   queued = 0
-  /** Tasks of peers that run here. */
+  /** Tasks of peers that run here, or wait for a worker here. */
   guestTasks = 0
   /** No new task is taken; what waits still goes to workers and peers. */
   draining = false

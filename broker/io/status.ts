@@ -97,7 +97,8 @@ export function readSlots({ workers }: BrokerCore): { slots: number; busy: numbe
 export function readInFlight({ scheduler, peers }: BrokerCore): BrokerStatus['inFlight'] {
   let peer = 0
   for (const known of peers.byAddress.values()) peer += lentTo(known)
-  const guest = scheduler.guestTasks
+  let guest = scheduler.guestTasks
+  for (const { guests } of scheduler.services.byName.values()) guest -= guests.length
   return { local: Math.max(0, scheduler.running - peer - guest), peer, guest }
 }
 

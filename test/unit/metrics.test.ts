@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect, onTestFinished, test } from 'vitest'
 import { TIME_BUCKETS } from '../../broker/core/histogram.ts'
 import { Metrics } from '../../broker/io/metrics.ts'
+import { readInFlight } from '../../broker/io/status.ts'
 import { Traffic } from '../../broker/io/traffic.ts'
 import { Rig } from '../core/broker-rig.ts'
 import { type Family, parseExposition } from '../exposition.ts'
@@ -49,6 +50,21 @@ function busyBroker(): Scraped {
   traffic.received.localfe.bytes = 300
   return scraped
 }
+
+test("peers' tasks that wait here are not under way", () => {
+  const rig = new Rig({ guestWaitMs: 1000 })
+  const worker = rig.worker('w1').ready()
+  const client = rig.client('c1')
+  client.request({ id: 'a' })
+  worker.reply({ runUs: 1000 })
+  client.request({ id: 'b' })
+  const north = rig.guest('north').hello().request({ id: 'c' }).request({ id: 'd' })
+  expect(rig.broker.scheduler.queued).toBe(2)
+  expect(readInFlight(rig.broker)).toEqual({ local: 1, peer: 0, guest: 0 })
+  worker.reply({ runUs: 1000 })
+  expect(readInFlight(rig.broker)).toEqual({ local: 0, peer: 0, guest: 1 })
+  expect(north.rejects).toEqual([])
+})
 
 test('every metric follows the conventions of Prometheus', async () => {
   const families = await busyBroker().families()
