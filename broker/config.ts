@@ -155,7 +155,7 @@ const settings = z.strictObject({
     "longest expected wait of a peer's task here; beyond it the task is turned away, ms",
   ),
 
-  /** Answers kept for clients that ask again: how many (default 100,000; the table is allocated at the start) … */
+  /** Answers kept for clients that ask again: how many (default 100,000) … */
   repliesMax: count(1, 10_000_000, 100_000, 'answers kept for clients that ask again'),
   /** … how large in all, octets (default 64 MiB) … */
   repliesBytesMax: count(0, 64 * 1024 * MIB, 64 * MIB, 'octets of answers kept for clients that ask again'),

@@ -15,8 +15,8 @@ export class Answered {
 }
 
 const PAGE_SIZE = 65_536
-/** Larger bodies are kept as they came: copying them costs more than what their message may hold besides. */
-const COPIED_MAX = PAGE_SIZE / 4
+/** Larger bodies lie beside the pages, which they would leave half empty. */
+const IN_PAGE_MAX = PAGE_SIZE / 4
 /** Bodies over this stay where they are when they are most of their buffer: a frame of its own, usually. */
 const COPIED_ALWAYS_MAX = 4096
 
@@ -72,6 +72,7 @@ export class AnswerPages {
       reply.code !== '' ||
       reply.message !== '' ||
       reply.retryAfterMs !== 0 ||
+      body.byteLength > IN_PAGE_MAX ||
       staysInPlace(body) ||
       cluster.length > 255 ||
       worker.length > 255 ||
@@ -89,7 +90,8 @@ export class AnswerPages {
     octets[start + ID_LENGTH] = id.length
     if (isAside) {
       octets[start + IS_ASIDE] = 1
-      this.#aside.set(entry, staysInPlace(body) ? reply : { ...reply, body: body.slice() })
+      // Not `slice`: that of a Buffer is no copy.
+      this.#aside.set(entry, staysInPlace(body) ? reply : { ...reply, body: new Uint8Array(body) })
     } else {
       octets[start + IS_ASIDE] = 0
       view.setUint32(start + ATTEMPTS, reply.attempts)
@@ -204,7 +206,7 @@ export class AnswerPages {
 
 function staysInPlace(body: Uint8Array): boolean {
   const size = body.byteLength
-  return size > COPIED_MAX || (size > COPIED_ALWAYS_MAX && size * 2 >= body.buffer.byteLength)
+  return size > COPIED_ALWAYS_MAX && size * 2 >= body.buffer.byteLength
 }
 
 function isLatin1(text: string): boolean {

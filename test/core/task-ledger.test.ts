@@ -78,6 +78,24 @@ test('a small answer does not hold the large message that it came in', () => {
   expect(kept.reply.body[0]).toBe(7)
 })
 
+test('nor does one that is kept beside the others', () => {
+  const ledger = new TaskLedger(10, 1 << 20, 1000, SEED)
+  const message = Buffer.alloc(1 << 20)
+  const answers = [
+    aReply({ code: 'MY_CODE', body: message.subarray(100, 110) }),
+    aReply({ worker: '\u03a9', body: message.subarray(100, 110) }),
+    aReply({ body: message.subarray(100, 40_100) }),
+  ]
+  for (const [i, answer] of answers.entries()) ledger.answer(task(`${i}`), answer, 0)
+  message.fill(1)
+  for (const [i, { body }] of answers.entries()) {
+    const kept = ledger.find(`${i}`)
+    if (!(kept instanceof Answered)) throw new Error('not kept')
+    expect(kept.reply.body.buffer.byteLength).toBeLessThan(2 * body.length)
+    expect(kept.reply.body[0]).toBe(0)
+  }
+})
+
 test('an answer is kept whole, whatever it is', () => {
   const u32 = fc.nat({ max: 0xffffffff })
   const answer = fc.record({
