@@ -17,6 +17,20 @@ function assignment(token: number): Assignment {
   return new Assignment(request, 0)
 }
 
+test('few or many, whoever goes through them may delete them', () => {
+  for (const count of [3, 20]) {
+    const held = new HeldTasks<Assignment>()
+    for (let token = 0; token < count; token++) held.add(assignment(token))
+    const seen: number[] = []
+    for (const each of held.values()) {
+      seen.push(each.token)
+      held.delete(each)
+    }
+    expect(seen).toEqual(Array.from({ length: count }, (_, token) => token))
+    expect(held.size).toBe(0)
+  }
+})
+
 test('few or many, tasks are found by token and kept in the order in which they came', () => {
   fc.assert(
     fc.property(fc.array(fc.nat(20), { maxLength: 200 }), (tokens) => {

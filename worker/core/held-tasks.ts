@@ -40,8 +40,9 @@ export class HeldTasks<A extends Assignment> {
     else if (index >= 0) this.#few.splice(index, 1)
   }
 
+  /** As they are now: whoever goes through them may delete them. */
   values(): Iterable<A> {
-    return this.#many === null ? this.#few : this.#many.values()
+    return this.#many === null ? [...this.#few] : this.#many.values()
   }
 
   /** Forgets them all. @returns what there was */
