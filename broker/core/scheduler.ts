@@ -160,7 +160,7 @@ export class Scheduler {
    * service come first: or the new ones would fail in their turn, and pile up beyond any bound.
    */
   #mayPass(service: Service): boolean {
-    if (service.waiting > 0 && !this.#balances) return false
+    if (service.queue.length > 0 && !this.#balances) return false
     return this.waiting <= this.#config.queueMax || service.waiting + service.deferred === 0
   }
 

@@ -18,6 +18,7 @@ const SLOTS_MAX = 4096
 const SERVICES_PER_WORKER_MAX = 64
 /** Moments within a worker's heartbeat interval at which silences may end. */
 const CHECKS_A_BEAT = 16
+const NOTHING: readonly string[] = []
 
 /** localbe: workers sign in, beat, answer, fall silent. */
 export class Workers {
@@ -279,7 +280,7 @@ export class Workers {
 
   #setOffer(worker: Worker, slots: number, names: readonly string[], now: number): void {
     const { scheduler, port, counters } = this.#context
-    this.#withdraw(worker)
+    this.#withdraw(worker, names)
     worker.slots = slots
     for (const name of names) {
       const service = scheduler.services.open(name)
@@ -299,11 +300,13 @@ export class Workers {
       slots,
       services: names,
     })
+    for (const { service } of worker.memberships) if (service.slots === 0) scheduler.turnAway(service)
     scheduler.slotsChanged(worker)
     scheduler.pumpWorker(worker, now)
   }
 
-  #withdraw(worker: Worker): void {
+  /** @param stays names of services that it serves on: what waits for them waits, what is known of them is kept */
+  #withdraw(worker: Worker, stays: readonly string[]): void {
     const { scheduler } = this.#context
     for (const membership of worker.memberships) {
       const { service } = membership
@@ -311,6 +314,7 @@ export class Workers {
       service.free -= worker.countedFree
       service.slots -= worker.slots
       service.workers--
+      if (stays.includes(service.name)) continue
       if (service.workers === 0) scheduler.turnAway(service)
       scheduler.services.release(service)
     }
@@ -354,7 +358,7 @@ export class Workers {
   #remove(worker: Worker): void {
     this.byKey.delete(worker.link.key)
     this.#context.wheel.clear(worker)
-    this.#withdraw(worker)
+    this.#withdraw(worker, NOTHING)
   }
 
   // ---------------------------------------------------------------- liveness

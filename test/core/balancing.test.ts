@@ -212,6 +212,26 @@ describe("a peer's task that finds no worker free", () => {
     }
   })
 
+  test('stays in line when the only worker changes its slots, and goes back when none is left', () => {
+    const { rig, w1 } = busy()
+    const north = rig.guest('north').hello()
+    for (const id of ['a', 'b']) north.request({ id })
+    w1.ready(2)
+    expect(north.rejects).toEqual([])
+    expect(w1.started).toEqual(['first', 'busy', 'a'])
+    w1.ready(0)
+    expect(north.rejects).toMatchObject([{ token: 2, reason: RejectReason.NoService }])
+    expect(rig.broker.scheduler).toMatchObject({ queued: 0, guestTasks: 1 })
+  })
+
+  test('does not keep ours from a peer, whatever the policy', () => {
+    const { rig, c1 } = busy({ policy: 'most-capacity' })
+    rig.guest('north').hello().request({ id: 'a' })
+    const east = rig.peer('east').up(1)
+    c1.request({ id: 'b' })
+    expect(east.started).toEqual(['b'])
+  })
+
   test('is forgotten when its owner cancels it or is lost', () => {
     const { rig, w1 } = busy()
     const north = rig.guest('north').hello().request({ id: 'a' }).request({ id: 'b' })
