@@ -5,6 +5,7 @@
 
 import type { DecodeError } from './decode-error.ts'
 import { DecodeReason, decodeError } from './decode-error.ts'
+import { WORD } from './native.ts'
 import type { Token } from './record.ts'
 
 /** How a stock worker frames its messages. */
@@ -119,7 +120,6 @@ export function writeStockHeartbeat(routingId: Uint8Array): Uint8Array[] {
 /** 14 hex digits hold the 53 bits of a token. */
 const TOKEN_TEXT_SIZE = 14
 
-const WORD = 0x1_0000_0000
 /** The hex digits of each octet; a Number's own `toString(16)` divides digit by digit and costs more than a send. */
 const DIGITS = new Uint16Array(256).map((_, octet) => {
   const text = octet.toString(16).padStart(2, '0')

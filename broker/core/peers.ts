@@ -627,7 +627,6 @@ export class Peers {
     this.byAddress.delete(peer.address)
     this.#byKey.delete(peer.link.key)
     if (this.byName.get(peer.name) === peer) this.byName.delete(peer.name)
-    this.#up = null
     wheel.clear(peer)
     this.#giveUpAll(peer, now)
     for (const offer of [...peer.offers.all]) this.#withdraw(peer, offer)

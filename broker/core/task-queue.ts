@@ -2,8 +2,8 @@ import { PRIORITY_MAX } from '../../protocol/record.ts'
 import type { Task } from './task.ts'
 
 /**
- * Tasks that wait for one service: by priority; those that were under way before those that never were; then by age. Linked through the tasks themselves, so that a task whose
- * time is up leaves from the middle in O(1).
+ * Tasks that wait for one service: by priority; those that were under way before those that never were; then by age.
+ * Linked through the tasks themselves, so that a task whose time is up leaves from the middle in O(1).
  */
 export class TaskQueue {
   readonly #heads: (Task | null)[] = new Array<Task | null>(PRIORITY_MAX + 1).fill(null)

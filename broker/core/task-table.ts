@@ -1,7 +1,7 @@
+import { WORD } from '../../protocol/native.ts'
 import type { Token } from '../../protocol/record.ts'
 import type { Task } from './task.ts'
 
-const WORD = 2 ** 32
 const HEADS_MIN = 4
 
 /**

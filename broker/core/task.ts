@@ -7,7 +7,7 @@ import { Timed } from './timing-wheel.ts'
 
 /** A task from its arrival to its one answer. Its deadline waits in the wheel. */
 export class Task extends Timed {
-  /** Empty for stock clients' tasks until the shell names them; the same over all retries otherwise. */
+  /** The client's own, the same over all its retries; made here for a stock client's task. */
   readonly id: string
   readonly service: Service
   readonly priority: number
