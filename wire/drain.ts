@@ -1,5 +1,4 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Socket } from 'zeromq'
 
 /** Messages taken from one socket before the event loop gets its turn: a drain never yields by itself. */
 const DRAIN_MAX = 448
@@ -10,8 +9,9 @@ const FLUSH_EVERY = 64
 const ASKED_MAX = 4
 
 /** What is drained: any ZeroMQ socket that can receive. */
-export interface Receiver extends Socket {
+export interface Receiver {
   receiveTimeout: number
+  readonly readable: boolean
   receive(): Promise<Buffer[]>
 }
 
@@ -39,6 +39,7 @@ export interface Reader {
  */
 export async function drain(socket: Receiver, waitMs: number, reader: Reader): Promise<void> {
   socket.receiveTimeout = waitMs
+  let sinceTurn = 0
   while (!reader.closed) {
     let taken = 0
     try {
@@ -61,7 +62,11 @@ export async function drain(socket: Receiver, waitMs: number, reader: Reader): P
     reader.drained()
     if (reader.closed || !reader.expectant) return
     if (taken >= ASKED_MAX) socket.receiveTimeout = waitMs
-    if (taken === DRAIN_MAX) await turn()
+    sinceTurn += taken
+    if (sinceTurn < DRAIN_MAX) continue
+    // Bursts may follow each other without a wait between them, each as short as it likes.
+    sinceTurn = 0
+    await turn()
   }
 }
 
