@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
 import { z } from 'zod'
 
 /** One run of the simulator that is timed. */
@@ -71,14 +70,21 @@ export async function measureSimulation(
   const command = `spillway ${args.join(' ')}`
   const nothing = { id, label, command, events: 0, virtualMs: 0, cpuMs: 0, peakMemory: 0 }
   try {
-    const { stdout } = await promisify(execFile)(process.execPath, [program, ...args, '--json'], {
-      maxBuffer: 16 << 20,
-    })
-    const { summary, breach, cpuMs, peakMemory } = outcome.parse(JSON.parse(stdout))
+    const { summary, breach, cpuMs, peakMemory } = outcome.parse(JSON.parse(await outputOf(program, args)))
     if (summary === null) return { ...nothing, invalid: breach?.message ?? 'it came to nothing' }
     const { events, endedAt } = summary
     return { id, label, command, events, virtualMs: endedAt, cpuMs, peakMemory, invalid: '' }
   } catch (error) {
     return { ...nothing, invalid: error instanceof Error ? error.message : String(error) }
   }
+}
+
+/** Of a run that broke a promise, too: it ends with 1, and says which. @throws when it has said nothing */
+function outputOf(program: string, args: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, [program, ...args, '--json'], { maxBuffer: 16 << 20 }, (error, stdout) => {
+      if (stdout === '') reject(error ?? new Error('it has said nothing'))
+      else resolve(stdout)
+    })
+  })
 }

@@ -24,9 +24,9 @@ import {
 } from '../sim/comparison.ts'
 import { comparisonReport, settingOf } from '../sim/comparison-report.ts'
 import { type Parameters, parameters } from '../sim/scenario.ts'
+import { flagOf } from './configuration.ts'
+import { Exit } from './exit-status.ts'
 import { prepareReport } from './report-folder.ts'
-
-const EXIT_BREACH = 1
 
 interface CompareFlags {
   readonly dimensions: DimensionName[]
@@ -147,7 +147,7 @@ Examples:
         const out = flags.json ? process.stderr : process.stdout
         for (const path of paths) out.write(`Report: ${path}\n`)
       }
-      if (comparison.rows.some(({ measures }) => measures.breach !== null)) process.exitCode = EXIT_BREACH
+      if (comparison.rows.some(({ measures }) => measures.breach !== null)) process.exitCode = Exit.Failed
     })
 }
 
@@ -236,7 +236,7 @@ function commandLine(flags: CompareFlags): string {
   for (const key of [...GIVEN, 'warmUpMs'] as const) {
     const value = flags[key]
     if (value === undefined) continue
-    words.push(`--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} ${value}`)
+    words.push(`--${flagOf({ field: key, type: 'number' })} ${value}`)
   }
   return words.join(' ')
 }

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
 import { constants } from 'node:os'
 import { Command, Option } from 'commander'
-import { prepareFolder, writeReport } from '../report/write.ts'
+import { writeReport } from '../report/write.ts'
 import { ConfigurationError } from '../settings/configuration-error.ts'
 import { flagOf, resolveConfiguration } from './configuration.ts'
 import { Exit } from './exit-status.ts'
@@ -13,6 +13,7 @@ import { PlainView } from './live/plain-view.ts'
 import { reportOf } from './live/report.ts'
 import { verdict } from './live/verdict.ts'
 import { killAll } from './process/leashed-process.ts'
+import { prepareReport } from './report-folder.ts'
 import { addSettingFlags, settingFlags } from './setting-flags.ts'
 import { isRoomy, LiveView } from './terminal-view.ts'
 
@@ -51,14 +52,7 @@ export function liveCommand(): Command {
         process.exitCode = Exit.Config
         return
       }
-      try {
-        if (flags.report !== undefined) prepareFolder(flags.report)
-      } catch (error) {
-        const why = error instanceof Error ? error.message : String(error)
-        process.stderr.write(`--report: ${why}; name a folder that can be made and written to\n`)
-        process.exitCode = Exit.Config
-        return
-      }
+      if (flags.report !== undefined) prepareReport(flags.report)
       process.exitCode = await perform(p, flags, commandLine(settingFlags(self, liveParameters)))
     })
 }

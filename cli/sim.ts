@@ -16,12 +16,10 @@ import { differences, FAULTS, type Parameters, parameters, parseScenario } from 
 import { shrink } from '../sim/shrink.ts'
 import type { Summary } from '../sim/simulation.ts'
 import { compareCommand } from './compare.ts'
+import { Exit } from './exit-status.ts'
 import { liveCommand } from './live.ts'
 import { prepareReport } from './report-folder.ts'
 
-/** The exit status of a run that broke a promise, and of a command that could not be understood. */
-const EXIT_BREACH = 1
-const EXIT_CONFIG = 78
 /** Lines of a breached task's history that a run prints. */
 const LAST_LINES = 30
 /** Seeds that a child process of a swarm takes at a time: enough that its start does not count. */
@@ -105,7 +103,7 @@ Examples:
         const out = flags.json ? process.stderr : process.stdout
         for (const path of paths) out.write(`Report: ${path}\n`)
       }
-      if (result.breach !== null) process.exitCode = EXIT_BREACH
+      if (result.breach !== null) process.exitCode = Exit.Failed
     },
   )
 }
@@ -128,7 +126,7 @@ function replayCommand(): Command {
       const { breach } = run(seed, p, options)
       if (breach === null) return
       process.stdout.write(`${pc.red('BREACH')} ${breach.message}\n`)
-      process.exitCode = EXIT_BREACH
+      process.exitCode = Exit.Failed
     },
   )
 }
@@ -159,7 +157,7 @@ function swarmCommand(): Command {
         return
       }
       const failed = await swarm(flags.seed, flags.seeds, Math.max(1, flags.jobs))
-      if (failed > 0) process.exitCode = EXIT_BREACH
+      if (failed > 0) process.exitCode = Exit.Failed
     })
 }
 
@@ -183,7 +181,7 @@ function shrinkCommand(): Command {
     }
     process.stdout.write(stringify({ seed, ...differences(shrunk.parameters) }))
     process.stderr.write(`${pc.red('BREACH')} ${shrunk.result.breach?.message ?? ''} (${shrunk.runs} runs)\n`)
-    process.exitCode = EXIT_BREACH
+    process.exitCode = Exit.Failed
   })
 }
 
@@ -220,7 +218,7 @@ function inRoomyProcess(seed: number, youngMb: number): number {
   const { status } = spawnSync(process.execPath, [...args, '--seed', `${seed}`, '--as-child'], {
     stdio: 'inherit',
   })
-  return status ?? EXIT_BREACH
+  return status ?? Exit.Failed
 }
 
 // ---------------------------------------------------------------- the swarm
@@ -280,9 +278,17 @@ async function swarm(first: number, seeds: number, jobs: number): Promise<number
   bar?.stop()
   const seconds = (performance.now() - startedAt) / 1000
   process.stdout.write(
-    `${done} seeds from ${first} in ${seconds.toFixed(1)} s (${(done / seconds).toFixed(1)} seeds/s): ${(virtualMs / 3_600_000).toFixed(1)} simulated hours, ${events.toLocaleString('en')} events; ${failed === 0 ? pc.green('every promise kept') : pc.red(`${failed} broke a promise`)}\n`,
+    `${done} seeds from ${first} in ${seconds.toFixed(1)} s (${(done / seconds).toFixed(1)} seeds/s): ${(virtualMs / 3_600_000).toFixed(1)} simulated hours, ${events.toLocaleString('en')} events; ${swarmVerdict(failed, seeds - done)}\n`,
   )
   return failed + (seeds - done)
+}
+
+/** @param missing seeds that were not run, as their process ended before: they have kept nothing */
+function swarmVerdict(failed: number, missing: number): string {
+  const wrong: string[] = []
+  if (failed > 0) wrong.push(`${failed} broke a promise`)
+  if (missing > 0) wrong.push(`${missing} were not run, their process has ended before`)
+  return wrong.length === 0 ? pc.green('every promise kept') : pc.red(wrong.join('; '))
 }
 
 function child(seed: number, seeds: number, take: (line: SeedLine) => void): Promise<void> {
@@ -346,7 +352,7 @@ function wanted(flags: SimFlags, seedGiven: number | undefined): { seed: number;
     return { seed, parameters: parameters.parse(base) }
   } catch (error) {
     process.stderr.write(`${explain(error)}\n`)
-    process.exit(EXIT_CONFIG)
+    process.exit(Exit.Config)
   }
 }
 

@@ -3,6 +3,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { measureSimulation } from '../../bench/simulation.ts'
+import { until } from './cluster-rig.ts'
+import { MarkedCommand } from './marked-command.ts'
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js')
 
@@ -71,4 +74,79 @@ describe('spillway sim compare --report', () => {
     expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
     expect(stderr).toContain('name a folder that can be made and written to')
   })
+})
+
+describe('a run that breaks a promise', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-breach-'))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  // Nobody works here: the task that is to be done when nothing is wrong cannot be.
+  const idle =
+    '--clusters 2 --workers 0 --clients 3 --service-ms 5 --deadline-ms 1000 --duration-ms 800 --fault-every-ms 0'.split(
+      ' ',
+    )
+  const PROMISE = 'when nothing is wrong, a task is done'
+
+  test('ends with 1, tells the last of the task, the shortest prefix, and what to type to see it again', () => {
+    const { status, stdout } = sim('run', '--seed', '3', ...idle)
+    expect(status).toBe(1)
+    const [, task = '', events = ''] =
+      /Look closer: spillway sim replay 3 .*--task (\d+) --events (\d+)/.exec(stdout) ?? []
+    expect(stdout).toContain(`BREACH seed 3: ${PROMISE}`)
+    expect(stdout).toContain(
+      `Shortest prefix that shows it: the first ${Number(events).toLocaleString('en')} events`,
+    )
+    expect(stdout).toContain(`submits task ${task} `)
+    const again = sim('replay', '3', ...idle, '--task', task, '--events', events)
+    expect(again.status).toBe(1)
+    expect(again.stdout).toContain(PROMISE)
+    const less = sim('replay', '3', ...idle, '--task', task, '--events', `${Number(events) - 1}`)
+    expect(less).toMatchObject({ status: 0 })
+    expect(less.stdout).not.toContain(PROMISE)
+  })
+
+  test('has no speed for the benchmark, which tells what was broken', async () => {
+    const { events, invalid } = await measureSimulation(main, { id: 'idle', label: 'idle', flags: idle })
+    expect(events).toBe(0)
+    expect(invalid).toContain(PROMISE)
+  })
+
+  test('is made smaller, into a scenario that breaks the same promise', () => {
+    const { status, stdout } = sim('shrink', '3', ...idle, '--runs', '40')
+    expect(status).toBe(1)
+    const scenario = join(folder, 'smaller.yaml')
+    writeFileSync(scenario, stdout)
+    expect(stdout).toContain('clusters: 1\n')
+    const smaller = sim('run', '--scenario', scenario)
+    expect(smaller.status).toBe(1)
+    expect(smaller.stdout).toContain(PROMISE)
+  })
+})
+
+describe('spillway sim swarm', () => {
+  test('does not say that every promise was kept when seeds could not be run', async () => {
+    const swarm = new MarkedCommand('sim', 'swarm', '--seed', '1', '--seeds', '100', '--jobs', '1')
+    try {
+      const children = () => swarm.processes.filter((pid) => pid !== swarm.process.pid)
+      await until('it has begun', () => children().length > 0)
+      for (const pid of children()) process.kill(pid, 'SIGKILL')
+      expect(await swarm.ended).toBe(1)
+      expect(swarm.printed).toMatch(/ were not run, their process has ended before\n$/)
+      expect(swarm.printed).not.toContain('every promise kept')
+    } finally {
+      swarm.kill()
+    }
+  })
+
+  test('runs the seeds from the first one on, and says how much that was', () => {
+    const { status, stdout } = sim('swarm', '--seed', '11', '--seeds', '4', '--jobs', '2')
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/^4 seeds from 11 in .* simulated hours, [\d,]+ events; .*every promise kept/)
+  })
+})
+
+test('parameters that make no sense end with 78, and name what is wrong', () => {
+  const { status, stdout, stderr } = sim('run', '--clusters', '0', '--load', 'high')
+  expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
+  expect(stderr).toContain('--clusters: ')
+  expect(stderr).toContain('--load: ')
 })
