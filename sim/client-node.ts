@@ -77,11 +77,6 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
     this.endTurn(at)
   }
 
-  cancel(call: SimCall, at: number): void {
-    this.core.cancel(call)
-    this.endTurn(at)
-  }
-
   kill(at: number): void {
     this.#network.kill(this, at)
   }

@@ -45,11 +45,6 @@ export class EventQueue {
     return this.#length
   }
 
-  /** How many have been scheduled in all. */
-  get pushed(): number {
-    return this.#pushed
-  }
-
   /** When the next one happens; Infinity when nothing is left. */
   nextTime(): number {
     if (this.#length === 0) return Number.POSITIVE_INFINITY

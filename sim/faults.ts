@@ -17,9 +17,6 @@ interface UnderWay {
   readonly undo: Undo
 }
 
-/** One fault that happened, as a script would have it: for replay, reports, and for making scenarios smaller. */
-export type Happened = Scripted
-
 const BETWEEN_TWO: ReadonlySet<FaultKind> = new Set(['partition', 'one-way', 'slow'])
 const OF_A_WORKER: ReadonlySet<FaultKind> = new Set(['worker', 'freeze-worker', 'silent', 'twice'])
 const OF_A_CLIENT: ReadonlySet<FaultKind> = new Set(['client', 'freeze-client'])
@@ -33,8 +30,8 @@ function numberOfNode(fault: FaultKind, node: number, { workers, clients }: Para
 
 /** What goes wrong, when, and for how long: drawn from the seed, or by script. */
 export class Faults {
-  /** All that have begun, in order. */
-  readonly history: Happened[] = []
+  /** All that have begun, in order, as a script would have them: for replay, reports, and for making scenarios smaller. */
+  readonly history: Scripted[] = []
   readonly #simulation: Simulation
   readonly #random: Random
   readonly #underWay = new Set<UnderWay>()

@@ -18,7 +18,7 @@ import { Random } from './random.ts'
 import type { Parameters } from './scenario.ts'
 import { place } from './troubles.ts'
 import { type WorkerCore, WorkerNode } from './worker-node.ts'
-import { meanServiceMs, serviceName, Workload } from './workload.ts'
+import { serviceName, Workload } from './workload.ts'
 
 export interface SimulationOptions {
   tracer?: Tracer
@@ -699,10 +699,6 @@ export class Simulation {
   /** Whether the second of the two brokers that a cluster's clients know has left for good. */
   #otherEndpointGone(cluster: number): boolean {
     return this.p.secondEndpoint && this.clusters[(cluster + 1) % this.p.clusters]?.gone === true
-  }
-
-  meanServiceMs(): number {
-    return meanServiceMs(this.p)
   }
 }
 
