@@ -95,6 +95,8 @@ const OVERFLOWING = `
   const width = document.documentElement.clientWidth
   const wide = [...document.body.querySelectorAll('*')].filter((element) => {
     if (element.closest('svg') !== null && element.tagName !== 'svg') return false
+    // A wide table is folded, and slides in its frame.
+    if (element.closest('details .scroll') !== null && !element.matches('.scroll')) return false
     const box = element.getBoundingClientRect()
     return box.width > 0 && (box.left < -0.5 || box.right > width + 0.5)
   })
@@ -110,6 +112,48 @@ const EXPECTED = [
   'Time until a task whose worker died was started again',
   'Tasks that a cluster ran for another',
 ]
+
+/** Every plot is there, and nothing on the page lies beyond its edge, over another thing, or too faint. */
+async function expectReadable(chromium: Chromium, width: number, names: readonly string[]): Promise<void> {
+  const all = await chromium.run(plots, PLOTS)
+  expect(all.map(({ name }) => name)).toEqual(names)
+  for (const plot of all) {
+    const { name, outside, beyond, overlapping } = plot
+    expect({ name, outside, beyond, overlapping }).toEqual({
+      name,
+      outside: [],
+      beyond: [],
+      overlapping: [],
+    })
+    expect(plot.marks, plot.name).toBeGreaterThan(0)
+    expect(plot.words, plot.name).toBeGreaterThan(4)
+    expect(plot.width, plot.name).toBeGreaterThan(width === 400 ? 340 : 800)
+    expect(plot.height, plot.name).toBeGreaterThan(100)
+    // Letters smaller than on a medicine's leaflet are not read.
+    expect(plot.smallest, plot.name).toBeGreaterThan(10)
+  }
+  const contrast = await chromium.run(z.object({ judged: z.number(), faint: z.array(z.string()) }), FAINT)
+  expect(contrast.faint).toEqual([])
+  expect(contrast.judged).toBeGreaterThan(200)
+  const overflow = z.object({ page: z.number(), elements: z.array(z.string()) })
+  expect(await chromium.run(overflow, OVERFLOWING)).toEqual({ page: 0, elements: [] })
+}
+
+async function expectAlone(chromium: Chromium): Promise<void> {
+  const loaded = await chromium.run(
+    z.array(z.string()),
+    `return performance.getEntriesByType('resource').map(({ name }) => name)`,
+  )
+  expect(loaded).toEqual([])
+  expect(await chromium.console()).toEqual([])
+}
+
+const SCREENS = [
+  [1280, 'light'],
+  [1280, 'dark'],
+  [400, 'light'],
+  [400, 'dark'],
+] as const
 
 describe('report of a simulated run, in a browser', () => {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-report-'))
@@ -154,36 +198,13 @@ describe('report of a simulated run, in a browser', () => {
     expect(faults.length).toBeGreaterThan(5)
   })
 
-  test.each([
-    [1280, 'light'],
-    [1280, 'dark'],
-    [400, 'light'],
-    [400, 'dark'],
-  ] as const)('at %i px in %s every plot is there, and everything can be read', async (width, scheme) => {
-    await chromium.look(width, scheme)
-    const all = await chromium.run(plots, PLOTS)
-    expect(all.map(({ name }) => name)).toEqual(EXPECTED)
-    for (const plot of all) {
-      const { name, outside, beyond, overlapping } = plot
-      expect({ name, outside, beyond, overlapping }).toEqual({
-        name,
-        outside: [],
-        beyond: [],
-        overlapping: [],
-      })
-      expect(plot.marks, plot.name).toBeGreaterThan(0)
-      expect(plot.words, plot.name).toBeGreaterThan(4)
-      expect(plot.width, plot.name).toBeGreaterThan(width === 400 ? 340 : 800)
-      expect(plot.height, plot.name).toBeGreaterThan(100)
-      // Letters smaller than on a medicine's leaflet are not read.
-      expect(plot.smallest, plot.name).toBeGreaterThan(10)
-    }
-    const contrast = await chromium.run(z.object({ judged: z.number(), faint: z.array(z.string()) }), FAINT)
-    expect(contrast.faint).toEqual([])
-    expect(contrast.judged).toBeGreaterThan(200)
-    const overflow = z.object({ page: z.number(), elements: z.array(z.string()) })
-    expect(await chromium.run(overflow, OVERFLOWING)).toEqual({ page: 0, elements: [] })
-  })
+  test.each(SCREENS)(
+    'at %i px in %s every plot is there, and everything can be read',
+    async (width, scheme) => {
+      await chromium.look(width, scheme)
+      await expectReadable(chromium, width, EXPECTED)
+    },
+  )
 
   test('dark is dark and light is light', async () => {
     const papers: string[] = []
@@ -206,12 +227,7 @@ describe('report of a simulated run, in a browser', () => {
   })
 
   test('it loads nothing and complains about nothing', async () => {
-    const loaded = await chromium.run(
-      z.array(z.string()),
-      `return performance.getEntriesByType('resource').map(({ name }) => name)`,
-    )
-    expect(loaded).toEqual([])
-    expect(await chromium.console()).toEqual([])
+    await expectAlone(chromium)
   })
 
   test('its headings and tables are such to those who cannot see them', async () => {
@@ -241,5 +257,56 @@ describe('report of a simulated run, in a browser', () => {
     const pdf = z.object({ data: z.string() })
     const { data } = pdf.parse(await chromium.devtools('Page.printToPDF', { printBackground: true }))
     expect(Buffer.from(data, 'base64').toString('latin1', 0, 5)).toBe('%PDF-')
+  })
+})
+
+describe('report of a comparison, in a browser', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-comparison-'))
+  let chromium: Chromium
+
+  beforeAll(async () => {
+    const size = '--clusters 3 --workers 10 --clients 40 --duration-ms 1500 --dimensions load,state'.split(
+      ' ',
+    )
+    spawnSync(process.execPath, [main, 'sim', 'compare', '--quick', '--report', folder, ...size])
+    chromium = await Chromium.open()
+    await chromium.goTo(pathToFileURL(join(folder, 'report.html')).href)
+  }, 120_000)
+
+  afterAll(async () => {
+    await chromium?.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  test.each(SCREENS)(
+    'at %i px in %s every plot is there, and everything can be read',
+    async (width, scheme) => {
+      await chromium.look(width, scheme)
+      const measures = [
+        'p99 wait, times the omniscient scheduler’s',
+        'p99 wait',
+        'Mean wait',
+        'Tasks subcontracted',
+        'Tasks that a peer turned away',
+        'States sent',
+      ]
+      const names = ['load', 'time between states'].flatMap((by) =>
+        measures.map((what) => `${what}, by ${by}`),
+      )
+      await expectReadable(chromium, width, names)
+    },
+  )
+
+  test('its tables open, and can be read on a telephone', async () => {
+    await chromium.look(400, 'light')
+    const open = `for (const each of document.querySelectorAll('details')) each.open = true
+      return document.querySelectorAll('details table').length`
+    expect(await chromium.run(z.number(), open)).toBe(2)
+    const page = 'return document.documentElement.scrollWidth - document.documentElement.clientWidth'
+    expect(await chromium.run(z.number(), page)).toBe(0)
+  })
+
+  test('it loads nothing and complains about nothing', async () => {
+    await expectAlone(chromium)
   })
 })

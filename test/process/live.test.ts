@@ -1,4 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { Worker } from '../../worker/main.ts'
 import { compile, until } from './cluster-rig.ts'
@@ -20,7 +22,7 @@ const SHORT = [
 const FREEZER = 1
 const PROCESSES = 1 + FREEZER + 2 * (1 + 2 + 1)
 
-const made: MarkedCommand[] = []
+const made: { kill(): void }[] = []
 
 function live(...args: string[]): MarkedCommand {
   const command = new MarkedCommand('sim', 'live', ...args)
@@ -48,7 +50,10 @@ test('a short live run keeps every promise, says so in figures that agree, and l
   timeout: 90_000,
 }, async () => {
   const times = ['--duration', '4s', '--kill-every', '1s', '--freeze-every', '2s', '--link-every', '1s']
-  const run = live(...SHORT, ...times, '--fault-for', '800ms', '--seed', '7', '--output', 'json')
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-live-report-'))
+  made.push({ kill: () => rmSync(folder, { recursive: true, force: true }) })
+  const terms = [...times, '--fault-for', '800ms', '--seed', '7']
+  const run = live(...SHORT, ...terms, '--output', 'json', '--report', folder)
   const status = await run.ended
   expect(status, run.said).toBe(0)
   expect(run.processes).toEqual([])
@@ -70,6 +75,12 @@ test('a short live run keeps every promise, says so in figures that agree, and l
   expect(report.series.latencyOverall.answered).toBe(looked.get('no answer of the wrong task'))
   expect(report.faults.length).toBeGreaterThan(3)
   for (const { fromMs, untilMs } of report.faults) expect(untilMs).toBeGreaterThanOrEqual(fromMs)
+  const written = JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8'))
+  expect(written.command).toContain('spillway sim live --')
+  for (const flag of ['--clusters 2', '--kill-every 1s', '--seed 7']) expect(written.command).toContain(flag)
+  expect(written.promises).toEqual(report.promises)
+  const page = readFileSync(join(folder, 'report.html'), 'utf8')
+  expect(page).toContain('Clusters over time, with every fault')
 })
 
 test('a worker that answers nonsense is found out, and the run ends with 1 and the story of a task', {

@@ -10,8 +10,9 @@ vi.setConfig({ testTimeout: 180_000 })
 
 const script = fileURLToPath(new URL('hash-run.ts', import.meta.url))
 
-async function inAProcess(seed: number): Promise<string> {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', script, `${seed}`])
+async function inAProcess(seed: number, ...flags: string[]): Promise<string> {
+  const args = [...flags, '--import', 'tsx', script, `${seed}`]
+  const { stdout } = await promisify(execFile)(process.execPath, args)
   return stdout
 }
 
@@ -19,6 +20,11 @@ test.each([3, 7, 11])('seed %i tells the same story, to the byte, in two process
   const [first, second] = await Promise.all([inAProcess(seed), inAProcess(seed)])
   expect(first).toMatch(/^[0-9a-f]{64} [0-9a-f]{16} \d+\n$/)
   expect(second).toBe(first)
+})
+
+test('nor does it depend on how its code is compiled: optimized as usual, or not at all', async () => {
+  const [usual, slow] = await Promise.all([inAProcess(3), inAProcess(3, '--no-opt', '--no-sparkplug')])
+  expect(slow).toBe(usual)
 })
 
 test('telling a run does not change it', () => {

@@ -149,6 +149,20 @@ export const MUTANTS: readonly Mutant[] = [
     }),
   },
   {
+    what: 'a READY counts twice',
+    make: onBroker(({ scheduler, workers }) => {
+      const { receive } = workers
+      workers.receive = (key, message, now) => {
+        receive.call(workers, key, message, now)
+        const worker = workers.byKey.get(key)
+        if (worker === undefined || !message.records.some(({ kind }) => kind === Kind.Ready)) return
+        worker.slots *= 2
+        scheduler.slotsChanged(worker)
+        scheduler.pumpWorker(worker, now)
+      }
+    }),
+  },
+  {
     what: 'a silent worker is never given up',
     make: onBroker(({ workers }) => {
       workers.check = () => {}

@@ -242,3 +242,92 @@ describe('a process whose loop takes its time', () => {
     expect(to.got).toHaveLength(1)
   })
 })
+
+describe('a connection', () => {
+  function tokens(box: Mailbox): number[] {
+    return box.got.map(({ token }) => token)
+  }
+
+  test('loses what is on its way when it breaks, and is made anew', () => {
+    const scene = new Scene({})
+    const to = scene.node(1, 'there')
+    const pipe = scene.dial(scene.node(0), 'there')
+    scene.network.sendOut(pipe, message(1), scene.queue.time)
+    scene.network.breakConnection(pipe, scene.queue.time)
+    scene.run()
+    expect(pipe.up).toBe(true)
+    scene.network.sendOut(pipe, message(2), scene.queue.time)
+    scene.run()
+    expect(tokens(to)).toEqual([2])
+  })
+
+  test('keeps what is sent before it stands', () => {
+    const scene = new Scene({})
+    const from = scene.node(0)
+    const pipe = scene.network.dial(from, 'localfe', 'there', from.name, from.name, 0)
+    for (const token of [1, 2]) scene.network.sendOut(pipe, message(token), 0)
+    scene.run()
+    expect(pipe.up).toBe(false)
+    const to = scene.node(1, 'there')
+    scene.run()
+    expect(tokens(to)).toEqual([1, 2])
+  })
+
+  test('takes as many messages as its high-water mark says, and says so', () => {
+    const scene = new Scene({ highWater: 3 })
+    const to = scene.node(1, 'there')
+    const pipe = scene.dial(scene.node(0), 'there')
+    const send = (token: number) => scene.network.sendOut(pipe, message(token), scene.queue.time)
+    expect([1, 2, 3, 4].map(send)).toEqual([true, true, true, false])
+    scene.run()
+    expect(send(5)).toBe(true)
+    scene.run()
+    expect(tokens(to)).toEqual([1, 2, 3, 5])
+  })
+
+  test('holds back in a partition what is sent, and hands it over in order when that heals', () => {
+    const scene = new Scene({})
+    const to = scene.node(1, 'there')
+    const pipe = scene.dial(scene.node(0), 'there')
+    cut(scene, true)
+    for (const token of [1, 2]) scene.network.sendOut(pipe, message(token), scene.queue.time)
+    scene.run()
+    expect(tokens(to)).toEqual([])
+    cut(scene, false)
+    scene.run()
+    expect(tokens(to)).toEqual([1, 2])
+  })
+
+  test('that is cut one way carries everything the other way', () => {
+    const scene = new Scene({})
+    const there = scene.node(1, 'there')
+    const here = scene.node(0, 'here')
+    const outward = scene.dial(here, 'there')
+    const homeward = scene.dial(there, 'here')
+    cut(scene, true)
+    scene.network.sendOut(outward, message(1), scene.queue.time)
+    scene.network.sendOut(homeward, message(2), scene.queue.time)
+    scene.run()
+    expect([tokens(there), tokens(here)]).toEqual([[], [2]])
+  })
+
+  test('through which nothing passes for too long breaks, and what it held back is lost', () => {
+    const scene = new Scene({ silenceBreaksMs: 500 })
+    const to = scene.node(1, 'there')
+    const pipe = scene.dial(scene.node(0), 'there')
+    cut(scene, true)
+    scene.network.sendOut(pipe, message(1), scene.queue.time)
+    scene.run()
+    expect(pipe.up).toBe(false)
+    cut(scene, false)
+    scene.run()
+    expect(pipe.up).toBe(true)
+    expect(tokens(to)).toEqual([])
+  })
+
+  /** Nothing gets from cluster 0 to cluster 1 any more, or again. */
+  function cut(scene: Scene, blocked: boolean): void {
+    scene.network.block(0, 1, blocked)
+    scene.network.weatherChanged(scene.queue.time)
+  }
+})
