@@ -21,6 +21,8 @@ const STREAM_HEARTBEAT_MAX_MS = 2000
 /** A broker that turns us away without saying for how long is left alone for this long, ms. */
 const RETRY_AFTER_MIN_MS = 10
 const AVOID_MIN_MS = 1000
+/** A broker that refused us longer ago than this may have been replaced meanwhile: it is asked again, ms. */
+const REFUSAL_COUNTS_MS = 60_000
 /** Kept of a call's time for the answer's way home: at most so much, ms, and at most this share. */
 const WAY_HOME_MAX_MS = 50
 const WAY_HOME_SHARE = 0.1
@@ -341,16 +343,20 @@ export class Client<C extends Call> implements Machine {
 
   /**
    * The broker will not talk to us. While another may, the calls' timeouts try there; at once would be a race around all
-   * endpoints. When all have refused, no later try can succeed: what none of them can have started ends now.
+   * endpoints. When all have refused lately, no later try can succeed: what none of them can have started ends now.
    * For REFUSE in a message of another major version, of which nothing else can be read.
    */
   refused(connection: Connection, reason: string, message: string, now: number): void {
     const { endpoint } = connection
+    endpoint.refusedAt = now
     if (endpoint.refusal !== message) {
       endpoint.refusal = message
       this.#port.event({ type: 'refused', endpoint: endpoint.address, reason, message })
     }
-    if (!this.#endpoints.every(({ refusal }) => refusal !== '')) return
+    const allRefuse = this.#endpoints.every(
+      ({ refusal, refusedAt }) => refusal !== '' && now - refusedAt < REFUSAL_COUNTS_MS,
+    )
+    if (!allRefuse) return
     const refusals = this.#endpoints.map(({ address, refusal }) => `${address}: ${refusal}`).join('; ')
     const why = failure('UNAVAILABLE', false, `every broker refuses this client (${refusals})`)
     for (const call of this.#table) {

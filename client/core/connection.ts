@@ -7,6 +7,8 @@ export class Endpoint {
   bodyMax = Number.POSITIVE_INFINITY
   /** What the broker there said when it would not talk to us; empty when it does. */
   refusal = ''
+  /** When it said so last, ms. */
+  refusedAt = Number.NEGATIVE_INFINITY
 
   constructor(address: string) {
     this.address = address

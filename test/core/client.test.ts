@@ -628,6 +628,22 @@ describe('a broker that says', () => {
     expect(s.outcome(call)?.message).toContain('install version 3')
   })
 
+  test('REFUSE, after the other said so a long time ago, sends the tasks there once more', () => {
+    const s = new Scene({ endpoints: [A, B] })
+    s.submit()
+    s.refuse('install version 2')
+    s.pass(2500)
+    s.refuse('install version 2')
+    s.pass(60_000)
+    const call = s.submit()
+    s.refuse('install version 2')
+    expect(s.outcome(call)).toBeUndefined()
+    s.pass(2500)
+    expect(s.sent.at(-1)).toMatchObject({ to: A, record: { id: call.taskId } })
+    s.hear(reply(call.token))
+    expect(s.codeOf(call)).toBe('')
+  })
+
   test('REFUSE leaves open what an earlier life of it may have started and must not start twice', () => {
     const s = new Scene()
     s.submit()
