@@ -147,7 +147,8 @@ const settings = z.strictObject({
 
   /** How long a peer's task may be expected to wait here for a worker before it is turned away instead, ms. Default 100:
    *  long enough that a slot is never idle for want of news, short enough that few tasks are lost with a cluster that dies
-   *  and must be taken back. 0: it starts at once or goes back. Should be the same at all brokers: what one sends another must take. */
+   *  and must be taken back. 0: it starts at once or goes back. Should be the same at all brokers: what one sends another
+   *  must take. */
   guestWaitMs: milliseconds(
     0,
     10 * MINUTE_MS,
