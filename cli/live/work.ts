@@ -59,3 +59,9 @@ export function taskOf(body: Uint8Array): string | null {
 export function answerTo(task: string, body: Uint8Array): string {
   return `${task}:${createHash('sha256').update(body).digest('hex').slice(0, DIGEST_DIGITS)}`
 }
+
+/** The task that an answer is to; null for an answer that no worker here has given. */
+export function taskAnswered(answer: string): string | null {
+  const task = answer.slice(0, Math.max(0, answer.indexOf(':')))
+  return clusterOf(task) < 0 ? null : task
+}

@@ -35,21 +35,27 @@ describe('one cluster with Poisson arrivals and exponential service', () => {
   })
 })
 
+/** Clusters between which nothing takes any time. */
+const FEDERATION = {
+  clusters: 4,
+  workers: 5,
+  clients: 2,
+  rate: 200,
+  load: 0.85,
+  durationMs: 60_000,
+  stateCoalesceMs: 0,
+}
+
 test('clusters that lend without delay wait as one pool of all their workers would', () => {
-  const p = puristic({
-    clusters: 4,
-    workers: 5,
-    clients: 2,
-    rate: 200,
-    load: 0.85,
-    durationMs: 60_000,
-    stateCoalesceMs: 0,
-    // The queue stays at home until a slot is free somewhere: that is what makes one pool.
-    policy: 'most-capacity',
-    guestWaitMs: 0,
-  })
+  // The queue stays at home until a slot is free somewhere: that is what makes one pool.
+  const p = puristic({ ...FEDERATION, policy: 'most-capacity', guestWaitMs: 0 })
   const simulated = simulatedWaitMs(p)
   expect(simulated / poolWaitMs(SEED, p, p.durationMs).meanMs).toBeLessThan(1.05)
   // Each on its own would wait several times as long.
   expect(erlangWaitMs({ ...p, clusters: 1 }) / simulated).toBeGreaterThan(4)
+})
+
+test('so do they by the default policy, which lets some wait at a peer, within a tenth', () => {
+  const p = puristic({ ...FEDERATION, durationMs: 15_000 })
+  expect(simulatedWaitMs(p) / poolWaitMs(SEED, p, p.durationMs).meanMs).toBeLessThan(1.1)
 })

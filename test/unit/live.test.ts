@@ -82,6 +82,16 @@ describe('the judge', () => {
     ])
   })
 
+  test('sees by the answer that it was meant for another client', () => {
+    const told = (task: string) => {
+      const answer = `${task}:0123456789ab`
+      return found([sent(), started(), ended(), settled({ answer })])
+    }
+    expect(told('c1h0.1/0.5')).toEqual(['no answer to the wrong client', 'no answer of the wrong task'])
+    // Another task of the same client.
+    expect(told(`${CLIENT}.9`)).toEqual(['no answer of the wrong task'])
+  })
+
   test('sees the answer of another task', () => {
     expect(found([sent(), started(), ended(), settled({ answer: 'left' })])).toEqual([
       'no answer of the wrong task',
