@@ -57,7 +57,7 @@ Examples:
   $ spillway sim live --clusters 3 --kill-every 2s --duration 60s --seed 7
 
 Virtual time, except for live, which starts real processes and kills them. spillway sim <verb> --help tells what each takes.
-Exit status: 0 when every promise was kept, 1 when one was broken, 78 for parameters that make no sense.`
+Exit status: 0 when every promise was kept, 1 when one was broken, 78 for parameters that make no sense, 2 for a command that makes none.`
 
 // ---------------------------------------------------------------- verbs
 
@@ -342,17 +342,26 @@ function withParameters(command: Command): Command {
 /** What is to be run. Ends the process with 78 when it cannot be. */
 function wanted(flags: SimFlags, seedGiven: number | undefined): { seed: number; parameters: Parameters } {
   try {
-    const scenario = flags.scenario === undefined ? null : parseScenario(readFileSync(flags.scenario, 'utf8'))
+    const scenario = flags.scenario === undefined ? null : parseScenario(textOf(flags.scenario))
     const seed = seedGiven ?? scenario?.seed ?? Math.floor(Date.now() % 1e9)
     const base: { [key: string]: unknown } = flags.drawn ? { ...drawParameters(seed) } : {}
     if (scenario !== null) Object.assign(base, differencesOf(scenario))
     for (const key of Object.keys(parameters.shape)) {
       if (flags[key] !== undefined) base[key] = parsed(key, flags[key])
     }
-    return { seed, parameters: parameters.parse(base) }
+    return { seed, parameters: parameters.parse(base, { reportInput: true }) }
   } catch (error) {
     process.stderr.write(`${explain(error)}\n`)
     process.exit(Exit.Config)
+  }
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new Error(`--scenario: ${why}; name a file that can be read`)
   }
 }
 
@@ -371,10 +380,21 @@ function parsed(key: string, text: unknown): unknown {
 function explain(error: unknown): string {
   if (error instanceof z.ZodError) {
     return error.issues
-      .map((issue) => `--${kebab(issue.path.join('.'))}: ${issue.message}; see spillway sim run --help`)
+      .map(({ path, message, input }) => {
+        const given = path.length === 0 || input === undefined ? '' : ` = ${JSON.stringify(input)}`
+        return `${nameOf(path)}${given}: ${message}; see spillway sim run --help`
+      })
       .join('\n')
   }
   return error instanceof Error ? error.message : String(error)
+}
+
+/** A parameter's flag, or its place in a scenario. */
+function nameOf([field, ...place]: readonly PropertyKey[]): string {
+  if (field === undefined) return 'scenario'
+  const name = String(field)
+  if (SCENARIO_ONLY.has(name)) return [name, ...place.map(String)].join('.')
+  return `--${kebab(name)}`
 }
 
 function seedOf(text: string): number {

@@ -204,7 +204,7 @@ export type Scenario = z.infer<typeof scenario>
 
 /** @throws ZodError, YAMLParseError */
 export function parseScenario(yaml: string): Scenario {
-  return scenario.parse(parse(yaml) ?? {})
+  return scenario.parse(parse(yaml) ?? {}, { reportInput: true })
 }
 
 /** The parameters that differ from the defaults, or from others: what a person has to type to get them. */

@@ -147,6 +147,23 @@ describe('spillway sim swarm', () => {
 test('parameters that make no sense end with 78, and name what is wrong', () => {
   const { status, stdout, stderr } = sim('run', '--clusters', '0', '--load', 'high')
   expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
-  expect(stderr).toContain('--clusters: ')
-  expect(stderr).toContain('--load: ')
+  expect(stderr).toContain('--clusters = 0: ')
+  expect(stderr).toContain('--load = "high": ')
+})
+
+test('so does a scenario, and one that is not there', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-scenario-'))
+  try {
+    const file = join(folder, 'wrong.yaml')
+    writeFileSync(file, 'clusterz: 2\nscript:\n  - { at: soon, fault: broker }\n')
+    const { status, stderr } = sim('run', '--scenario', file)
+    expect(status).toBe(78)
+    expect(stderr).toContain('clusterz')
+    expect(stderr).toContain('script.0.at = "soon": ')
+    const missing = sim('run', '--scenario', join(folder, 'none.yaml'))
+    expect(missing.status).toBe(78)
+    expect(missing.stderr).toContain('name a file that can be read')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
