@@ -81,7 +81,7 @@ Examples:
     (flags: SimFlags & { seed?: number; json?: boolean; report?: string; asChild?: boolean }) => {
       const { seed, parameters: p } = wanted(flags, flags.seed)
       if (!flags.asChild && p.clusters * (p.clients + p.workers) > ROOMY_NODES) {
-        process.exitCode = inRoomyProcess(seed, p.clusters > MANY_CLUSTERS ? 64 : 256)
+        process.exitCode = inRoomyProcess(seed, memoryFor(p.clusters))
         return
       }
       if (flags.report !== undefined) prepareReport(flags.report)
@@ -203,14 +203,26 @@ function costSince(startedAt: number, before: NodeJS.CpuUsage): Cost {
   }
 }
 
+/** Megabytes that V8 may take for what lives shortly (a third of it), and for all that lives longer. */
+interface HeapLimits {
+  readonly young: number
+  readonly old: number
+}
+
 /**
- * The same command in a process whose young generation is large: most of what a run makes dies within a task's time.
- * @param youngMb a third of what the young generation may take, MB
+ * What pairs of clusters have fills the memory: with a thousand of them collecting in time saves a quarter of it, 3.3 GB
+ * resident instead of 4.6, at no cost in processor time that could be seen.
  */
-function inRoomyProcess(seed: number, youngMb: number): number {
+function memoryFor(clusters: number): HeapLimits {
+  if (clusters <= MANY_CLUSTERS) return { young: 256, old: 6144 }
+  return { young: 16, old: Math.ceil(3500 * Math.max(1, (clusters / 1000) ** 2)) }
+}
+
+/** The same command in a process whose young generation is large: most of what a run makes dies within a task's time. */
+function inRoomyProcess(seed: number, memory: HeapLimits): number {
   const args = [
-    `--max-semi-space-size=${youngMb}`,
-    '--max-old-space-size=6144',
+    `--max-semi-space-size=${memory.young}`,
+    `--max-old-space-size=${memory.old}`,
     ...process.execArgv,
     ...process.argv.slice(1),
   ]
