@@ -10,7 +10,11 @@ import { MarkedCommand } from './marked-command.ts'
 const main = join(import.meta.dirname, '../../dist/cli/main.js')
 
 function sim(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'sim', ...args], { encoding: 'utf8' })
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'sim', ...args], {
+    encoding: 'utf8',
+    // A build server's CI=true would turn colours on.
+    env: { ...process.env, NO_COLOR: '1' },
+  })
   return { status, stdout, stderr }
 }
 
