@@ -20,7 +20,7 @@ export interface IdleResult {
   readonly peakMemory: number
   /**
    * Octets resident of the load balancer in C with as many clients, and no idle workers: what libzmq itself keeps for
-   * connections. null where it cannot be had.
+   * connections. null where it cannot be had, or nobody asked.
    */
   readonly floorMemory: number | null
   /** Why there is nothing; '' when there is. */
@@ -34,7 +34,11 @@ const IDLE_CLIENTS: ClientSpec = { kind: 'stock', connections: CLIENTS, socket: 
 const REST_MS = 2000
 
 /** What a broker costs that has thousands of connections and nothing to do. Every client has had a task done before. */
-export async function measureIdle(surroundings: Surroundings, measureMs: number): Promise<IdleResult> {
+export async function measureIdle(
+  surroundings: Surroundings,
+  measureMs: number,
+  withFloor: boolean,
+): Promise<IdleResult> {
   const nothing = {
     clients: CLIENTS,
     workers: WORKERS,
@@ -70,7 +74,7 @@ export async function measureIdle(surroundings: Surroundings, measureMs: number)
         const { rss, peak } = memoryOf(broker.pid)
         const used = after.main + after.others - before.main - before.others
         const measured = { cores: used / elapsed, memory: rss, peakMemory: peak, invalid: '' }
-        return { ...nothing, ...measured, floorMemory: await floorMemory(surroundings) }
+        return { ...nothing, ...measured, floorMemory: withFloor ? await floorMemory(surroundings) : null }
       } finally {
         await workers.kill()
       }

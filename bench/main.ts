@@ -29,7 +29,7 @@ interface Flags {
   readonly list?: true
 }
 
-const QUICK_MANNER: Manner = { rounds: 3, warmupMs: 200, measureMs: 300, fresh: false }
+const QUICK_MANNER: Manner = { rounds: 3, warmupMs: 150, measureMs: 250, fresh: false }
 const FULL_MANNER: Manner = { rounds: 5, warmupMs: 400, measureMs: 800, fresh: true }
 const IDLE_QUICK_MS = 2000
 const IDLE_MS = 10_000
@@ -46,7 +46,7 @@ const flags: Flags = new Command('bench')
   .option('--quick', 'the goals only, in less than a minute')
   .option('--only <ids>', 'these comparisons only, separated by commas', (ids) => ids.split(','))
   .option('--rounds <n>', 'turns (default: 5, quick 3)', positive)
-  .option('--measure-ms <ms>', 'length of each window (default: 800, quick 300)', positive)
+  .option('--measure-ms <ms>', 'length of each window (default: 800, quick 250)', positive)
   .option('--program <file>', 'another build’s cli/main.js, to compare two (default: this one’s)')
   .option('--out <folder>', 'where results go (default: bench/results)')
   .option('--publish', 'puts the results into docs/performance.md')
@@ -120,7 +120,7 @@ async function main(flags: Flags): Promise<number> {
   let idle: IdleResult | null = null
   if (flags.only?.includes(IDLE) ?? true) {
     progress('10,000 idle clients and 1,000 idle workers')
-    idle = await measureIdle(surroundings, flags.quick ? IDLE_QUICK_MS : IDLE_MS)
+    idle = await measureIdle(surroundings, flags.quick ? IDLE_QUICK_MS : IDLE_MS, !flags.quick)
     progress('')
   }
   const simulations: SimulationResult[] = []
