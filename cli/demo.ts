@@ -6,9 +6,10 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { Director, NAMES, SLOTS } from './demo/director.ts'
 import { picture } from './demo/live-view.ts'
 import { Pieces } from './demo/pieces.ts'
-import { PlainView } from './demo/plain-view.ts'
+import { plainWords } from './demo/plain-words.ts'
 import { Scene } from './demo/scene.ts'
 import { judge, verdictTables } from './demo/verdict.ts'
+import { PlainView } from './plain-view.ts'
 import { killAll } from './process/leashed-process.ts'
 import { isRoomy, LiveView } from './terminal-view.ts'
 
@@ -71,7 +72,7 @@ Exit status: 0 when every task got its right answer exactly once, 1 when not, 2 
 async function perform(folder: string, options: DemoOptions): Promise<number> {
   const stage = options.output === 'json' ? process.stderr : process.stdout
   const scene = new Scene(NAMES, SLOTS, performance.now())
-  const view = isRoomy(stage) ? new LiveView(stage, picture) : new PlainView(stage)
+  const view = isRoomy(stage) ? new LiveView(stage, picture) : new PlainView(stage, plainWords)
   const leave = (status: number) => {
     killAll()
     view.end()

@@ -9,9 +9,10 @@ import { Board } from './live/board.ts'
 import { Director } from './live/director.ts'
 import { picture } from './live/live-view.ts'
 import { LIVE_FAULTS, type LiveParameters, liveParameters } from './live/parameters.ts'
-import { PlainView } from './live/plain-view.ts'
+import { plainWords } from './live/plain-words.ts'
 import { reportOf } from './live/report.ts'
 import { verdict } from './live/verdict.ts'
+import { PlainView } from './plain-view.ts'
 import { killAll } from './process/leashed-process.ts'
 import { prepareReport } from './report-folder.ts'
 import { addSettingFlags, settingFlags } from './setting-flags.ts'
@@ -74,7 +75,7 @@ process is left behind.`
 async function perform(p: LiveParameters, flags: LiveFlags, typed: string): Promise<number> {
   const stage = flags.output === 'json' ? process.stderr : process.stdout
   const board = new Board(performance.now())
-  const view = isRoomy(stage) ? new LiveView(stage, picture) : new PlainView(stage)
+  const view = isRoomy(stage) ? new LiveView(stage, picture) : new PlainView(stage, plainWords)
   const director = new Director(p, board)
   let keep = false
   const leave = (status: number) => {

@@ -28,6 +28,13 @@ export interface Area {
   readonly bottom: number
 }
 
+/** A stretch of the x axis that is set off. */
+export interface Band {
+  readonly from: number
+  readonly to: number
+  readonly tip: string
+}
+
 const LEGEND_ROW = 20
 const X_AXIS_HEIGHT = 42
 const Y_LABEL_HEIGHT = 18
@@ -43,6 +50,14 @@ export function areaOf(
   const left = Math.max(34, 14 + Math.max(0, ...yTicks.map(widthOf)))
   const bottom = top + plotHeight
   return { left, right: width - 18, top, bottom, height: bottom + X_AXIS_HEIGHT }
+}
+
+/** What sets stretches of the x axis off; to be drawn before what it must not cover. */
+export function bandRects(bands: readonly Band[], x: Scale, { top, bottom }: Area): string[] {
+  return bands.map(({ from, to, tip }) => {
+    const left = x.place(from)
+    return rect('band', left, top, Math.max(2, x.place(to) - left), bottom - top, tip)
+  })
 }
 
 /** Grid and axes; the marks go on top. */

@@ -1,4 +1,14 @@
-import { type Axis, areaOf, axes, type LegendEntry, legend, strokeOf, WIDE } from './frame.ts'
+import {
+  type Axis,
+  areaOf,
+  axes,
+  type Band,
+  bandRects,
+  type LegendEntry,
+  legend,
+  strokeOf,
+  WIDE,
+} from './frame.ts'
 import { decadesAround, linearScale, logScale, roundEnd, type Scale, short } from './scale.ts'
 import { type Drawing, escaped, px, rect } from './svg.ts'
 
@@ -17,13 +27,6 @@ export interface ScaledAxis extends Axis {
   readonly max?: number
   /** Without them, round values. */
   readonly ticks?: readonly number[]
-}
-
-/** A stretch of the x axis that is set off. */
-export interface Band {
-  readonly from: number
-  readonly to: number
-  readonly tip: string
 }
 
 export interface LinePlot {
@@ -56,17 +59,7 @@ export function linePlot(plot: LinePlot): Drawing {
   const x = scaleOf(xAxis, xs, area.left, area.right, 'tight', width < 500 ? 4 : 9)
   const y = scaleOf(yAxis, ys, area.bottom, area.top, 'round')
   const parts = [legend(entries, width), axes(area, x, xAxis, y, yAxis, xAxis.ticks)]
-  for (const { from, to, tip } of bands)
-    parts.push(
-      rect(
-        'band',
-        x.place(from),
-        area.top,
-        Math.max(2, x.place(to) - x.place(from)),
-        area.bottom - area.top,
-        tip,
-      ),
-    )
+  parts.push(...bandRects(bands, x, area))
   for (const [n, { name, points, goal }] of curves.entries()) {
     const colour = colours[n] ?? null
     const paths = pieces(points).map((piece) =>

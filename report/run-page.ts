@@ -1,7 +1,8 @@
+import type { Band } from './frame.ts'
 import { heatMatrix } from './heat-matrix.ts'
 import { histogram, medianOf } from './histogram.ts'
 import { type Lane, lanes, type Mark, type MarkKind } from './lanes.ts'
-import { type Band, linePlot } from './line-plot.ts'
+import { linePlot } from './line-plot.ts'
 import {
   command,
   figure,

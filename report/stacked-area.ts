@@ -2,6 +2,8 @@ import {
   type Axis,
   areaOf,
   axes,
+  type Band,
+  bandRects,
   fillOf,
   hatchPattern,
   idOf,
@@ -10,7 +12,6 @@ import {
   legend,
   WIDE,
 } from './frame.ts'
-import type { Band } from './line-plot.ts'
 import { linearScale, roundEnd, short } from './scale.ts'
 import { type Drawing, escaped, px, rect } from './svg.ts'
 
@@ -60,17 +61,7 @@ export function stackedArea(plot: StackedArea): Drawing {
     axes(area, x, xAxis, y, yAxis),
   ]
   // Behind the layers: over them they would change their colours.
-  for (const { from, to, tip } of bands)
-    parts.push(
-      rect(
-        'band',
-        x.place(from),
-        area.top,
-        Math.max(2, x.place(to) - x.place(from)),
-        area.bottom - area.top,
-        tip,
-      ),
-    )
+  parts.push(...bandRects(bands, x, area))
   const floor = new Array<number>(buckets).fill(0)
   for (const [n, layer] of layers.entries()) {
     const below = floor.map((value, bucket): [number, number] => [bucket, value])
