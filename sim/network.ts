@@ -76,6 +76,9 @@ interface Road {
   readonly baseMs: number
   /** 0: it carries any amount at once. */
   readonly msPerOctet: number
+  /** How much longer a message takes at random, as a share, and how that is distributed. */
+  readonly jitter: number
+  readonly distribution: Distribution
   /** When what has been put on it so far will have left. */
   freeAt: number
 }
@@ -83,9 +86,13 @@ interface Road {
 /** Work before a road that is no longer a message or two, ms. */
 const CONGESTED_MS = 20
 
-function roadOf(baseMs: number, mbps: number): Road {
+function roadOf(
+  baseMs: number,
+  mbps: number,
+  { jitter, distribution }: Pick<NetworkParameters, 'jitter' | 'distribution'>,
+): Road {
   const msPerOctet = mbps === 0 ? 0 : 8 / (mbps * 1000)
-  return { baseMs, msPerOctet, freeAt: 0 }
+  return { baseMs, msPerOctet, jitter, distribution, freeAt: 0 }
 }
 
 /** One direction of a connection. */
@@ -359,18 +366,18 @@ export class Network {
       leaves += octetsOf(delivery.message) * road.msPerOctet * lane.slow
       road.freeAt = leaves
     }
-    const { jitter } = this.parameters
+    const { jitter, distribution } = road ?? this.parameters
     const latencyMs = this.#latency(delivery.pipe, lane)
-    const takes = jitter === 0 ? latencyMs : latencyMs * (1 + jitter * this.#extra())
+    const takes = jitter === 0 ? latencyMs : latencyMs * (1 + jitter * this.#extra(distribution))
     const arrives = Math.max(leaves + takes, lane.lastAt)
     lane.lastAt = arrives
     this.#queue.push(arrives, delivery)
   }
 
   /** From 0 to TAIL_MAX, a half on average. */
-  #extra(): number {
+  #extra(distribution: Distribution): number {
     const random = this.#random
-    switch (this.parameters.distribution) {
+    switch (distribution) {
       case 'uniform':
         return random.uniform()
       case 'exponential':
@@ -545,7 +552,7 @@ export class Network {
   /** null: it is like all of its kind, and carries any amount. */
   #road(from: number, to: number): Road | null {
     const { localMs, localMbps } = this.parameters
-    if (from === to) return localMbps === 0 ? null : roadOf(localMs, localMbps)
+    if (from === to) return localMbps === 0 ? null : roadOf(localMs, localMbps, this.parameters)
     return this.#alike ? null : this.#between(from, to).road
   }
 
@@ -553,12 +560,15 @@ export class Network {
     const key = from * 65536 + to
     let weather = this.#weather.get(key)
     if (weather === undefined) {
-      const { cloudMs, cloudMbps, links } = this.parameters
+      const { cloudMs, cloudMbps, jitter, distribution, links } = this.parameters
       const terms = links.find((link) => link.from === from && link.to === to)
       weather = {
         blocked: false,
         slow: 1,
-        road: roadOf(terms?.ms ?? cloudMs * this.#spread(from, to), terms?.mbps ?? cloudMbps),
+        road: roadOf(terms?.ms ?? cloudMs * this.#spread(from, to), terms?.mbps ?? cloudMbps, {
+          jitter: terms?.jitter ?? jitter,
+          distribution: terms?.distribution ?? distribution,
+        }),
       }
       this.#weather.set(key, weather)
     }

@@ -60,6 +60,9 @@ const linkTerms = z.strictObject({
   ms: ms.optional(),
   /** What it carries, Mbit/s; 0: any amount. */
   mbps: ms.optional(),
+  /** How much longer a message takes at random, as a share, and how that is distributed. */
+  jitter: z.number().min(0).optional(),
+  distribution: distribution.optional(),
 })
 export type LinkTerms = z.infer<typeof linkTerms>
 

@@ -240,7 +240,12 @@ export class Simulation {
   /** The longest that a message takes between clusters while nothing is wrong, ms. */
   #cloudMs(): number {
     const { p } = this
-    return Math.max(p.cloudMs * p.cloudSpread, ...p.links.map((link) => link.ms ?? 0)) * longest(p)
+    const usualMs = p.cloudMs * p.cloudSpread
+    const unlike = p.links.map(
+      ({ ms = usualMs, jitter = p.jitter, distribution = p.distribution }) =>
+        ms * longest({ jitter, distribution }),
+    )
+    return Math.max(usualMs * longest(p), ...unlike)
   }
 
   /** The longest that a message takes from a client to a broker that it knows while nothing is wrong, ms. */

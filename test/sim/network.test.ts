@@ -129,6 +129,45 @@ describe('bandwidth', () => {
   })
 })
 
+describe('a link whose delays are distributed in a way of its own', () => {
+  const SENT = 2000
+
+  /** What messages took from cluster 0 to cluster 1, and back. */
+  function delays(parameters: Partial<NetworkParameters>): { there: number[]; back: number[] } {
+    const scene = new Scene(parameters)
+    const there = scene.node(1, 'there')
+    const here = scene.node(0, 'here')
+    const outward = scene.dial(here, 'there')
+    const homeward = scene.dial(there, 'here')
+    const all: { there: number[]; back: number[] } = { there: [], back: [] }
+    for (let i = 0; i < SENT; i++) {
+      const at = scene.queue.time
+      scene.network.sendOut(outward, message(i), at)
+      scene.network.sendOut(homeward, message(i), at)
+      scene.run()
+      all.there.push((there.got.at(-1)?.at ?? 0) - at)
+      all.back.push((here.got.at(-1)?.at ?? 0) - at)
+    }
+    return all
+  }
+
+  test('has that distribution, and no other link does', () => {
+    const { there, back } = delays({ jitter: 1, links: [{ from: 0, to: 1, distribution: 'exponential' }] })
+    expect(Math.max(...back)).toBeLessThanOrEqual(20 + 1e-6)
+    expect(Math.max(...there)).toBeGreaterThan(30)
+    expect(there.reduce((sum, ms) => sum + ms, 0) / SENT).toBeCloseTo(15, 0)
+  })
+
+  test('may jitter where no other does, and be steady where all others jitter', () => {
+    const nervous = delays({ jitter: 0, links: [{ from: 0, to: 1, jitter: 3 }] })
+    expect(Math.max(...nervous.back)).toBeCloseTo(10, 6)
+    expect(Math.max(...nervous.there)).toBeGreaterThan(30)
+    const steady = delays({ jitter: 3, links: [{ from: 0, to: 1, jitter: 0 }] })
+    expect(Math.max(...steady.back)).toBeGreaterThan(30)
+    expect(Math.max(...steady.there)).toBeCloseTo(10, 6)
+  })
+})
+
 describe.each(['uniform', 'exponential', 'lognormal'] as const)('a delay that is %s', (distribution) => {
   const SENT = 20_000
   const jitter = 2
