@@ -1,10 +1,10 @@
 /** A process of a live run that holds some of a cluster's clients, each with a connection of its own. */
 
-import { Client, SpillwayError } from '../../client/main.ts'
+import { Client, type Reply, SpillwayError } from '../../client/main.ts'
 import { Random } from '../../sim/random.ts'
 import { type ClientOrder, clientHostSchema, clientOrderSchema } from './host-terms.ts'
 import { clockMs, LedgerFile } from './ledger.ts'
-import { answerTo, taskName, writeWork } from './work.ts'
+import { answerTo, COMMON, RARE, taskName, writeWork } from './work.ts'
 
 /** So patient that whatever is not answered is lost: a broker that was killed is back within seconds. */
 const TIMEOUT_MS = 1000
@@ -16,6 +16,8 @@ const BURST_MAX = 20
 /** Tasks under way, each client: beyond it, it waits, or a machine that cannot keep up would fall behind for ever. */
 const OUTSTANDING_MAX = 100
 const PAYLOAD_MAX = 2000
+/** More than a reader takes at once by default, so that some streams have to wait for it. */
+const PIECES_MAX = 24
 
 const terms = clientHostSchema.parse(JSON.parse(process.argv[2] ?? ''))
 const ledger = new LedgerFile(terms.folder, terms.host)
@@ -48,17 +50,37 @@ class Asker {
   async ask(): Promise<void> {
     const task = taskName(terms.host, this.#index, this.#number++)
     const once = random.chance(terms.notIdempotent)
+    const pieces = random.chance(terms.streams) ? random.integer(1, PIECES_MAX) : 0
+    const service = random.chance(terms.rare) ? RARE : COMMON
     const serviceMs = random.between(terms.taskMinMs, terms.taskMaxMs)
-    const body = writeWork({ task, serviceMs, once }, payload.subarray(0, random.below(PAYLOAD_MAX)))
+    const body = writeWork({ task, serviceMs, once, pieces }, payload.subarray(0, random.below(PAYLOAD_MAX)))
+    const expected = answerTo(task, service, body)
     this.#outstanding++
-    ledger.write({ what: 'sent', at: clockMs(), task, once, expected: answerTo(task, body) })
+    ledger.write({ what: 'sent', at: clockMs(), task, once, pieces, expected })
     try {
-      const reply = await this.#client.request(body, { idempotent: !once })
+      const terms = { service, idempotent: !once }
+      const reply =
+        pieces === 0 ? await this.#client.request(body, terms) : await this.#read(task, body, terms)
       this.#settled(task, '', reply.cluster, printable(reply.text()))
     } catch (error) {
       if (!(error instanceof SpillwayError)) throw error
       this.#settled(task, error.code, error.cluster, '')
     }
+  }
+
+  /** A stream, of which every second may be begun anew. */
+  async #read(
+    task: string,
+    body: Uint8Array,
+    terms: { readonly service: string; readonly idempotent: boolean },
+  ): Promise<Reply> {
+    const stream = this.#client.stream(body, { ...terms, restart: terms.idempotent && random.chance(0.5) })
+    for await (const piece of stream) {
+      const { attempt, index } = piece
+      const text = printable(piece.text())
+      ledger.write({ what: 'piece', at: clockMs(), task, client: this.name, attempt, index, piece: text })
+    }
+    return await stream.final
   }
 
   #settled(task: string, code: string, ranIn: string, answer: string): void {

@@ -6,7 +6,7 @@ import type { LeashedProcess } from '../process/leashed-process.ts'
 import { moduleNear, packageProcess } from '../process/package-process.ts'
 import type { ClientHostTerms, ClientOrder, WorkerHostTerms } from './host-terms.ts'
 import type { LiveParameters } from './parameters.ts'
-import { hostName } from './work.ts'
+import { hostName, servicesOf } from './work.ts'
 
 const COMMAND = moduleNear(import.meta.url, '../main')
 const WORKER_HOST = moduleNear(import.meta.url, './worker-host')
@@ -145,6 +145,7 @@ export class Cluster {
             connect: addresses.localbe,
             workers,
             slots: p.slots,
+            services: servicesOf(index),
             folder,
           } satisfies WorkerHostTerms),
         ])
@@ -160,6 +161,8 @@ export class Cluster {
             clients,
             tasksPerSecond: clients * p.rate * (index === 0 ? p.hot : 1),
             notIdempotent: p.notIdempotent,
+            streams: p.streams,
+            rare: p.rare,
             taskMinMs: p.taskMin,
             taskMaxMs: p.taskMax,
             seed: p.seed,

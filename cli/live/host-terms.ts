@@ -8,6 +8,8 @@ export const clientHostSchema = z.object({
   clients: z.number(),
   tasksPerSecond: z.number(),
   notIdempotent: z.number(),
+  streams: z.number(),
+  rare: z.number(),
   taskMinMs: z.number(),
   taskMaxMs: z.number(),
   seed: z.number(),
@@ -28,6 +30,7 @@ export const workerHostSchema = z.object({
   connect: z.string(),
   workers: z.number(),
   slots: z.number(),
+  services: z.array(z.string()),
   folder: z.string(),
 })
 export type WorkerHostTerms = z.output<typeof workerHostSchema>

@@ -1,7 +1,7 @@
 import type { BrokerStatus } from '../../broker/status.ts'
 import { ErrorCode } from '../../protocol/error-code.ts'
 import type { Entry } from './ledger.ts'
-import { clusterOf, hostOf, taskAnswered } from './work.ts'
+import { clusterOf, hostOf, pieceOf, servicesOf, taskAnswered } from './work.ts'
 
 /** What is promised, in the words of the simulation. */
 export const PROMISES = [
@@ -9,7 +9,9 @@ export const PROMISES = [
   'no answer to the wrong client',
   'no answer of the wrong task',
   'no answer out of thin air',
+  'a stream is whole',
   'an error only when it is true',
+  'a task runs only where its service is offered',
   'a task that is not idempotent never starts twice',
   'no slot holds two tasks',
   'no task is sent on by a borrower',
@@ -60,7 +62,12 @@ export interface Observer {
 interface Errand {
   sentAt: number
   once: boolean
+  /** 0: it is no stream. */
+  pieces: number
   expected: string
+  /** Of the attempt that is being read, how many pieces have come. */
+  attempt: number
+  read: number
   settledAt: number
   code: string
   starts: number
@@ -87,6 +94,8 @@ export class Judge {
   sent = 0
   settled = 0
   starts = 0
+  /** Pieces of streams that were read. */
+  pieces = 0
   /** Answered tasks that had been started more than once. */
   startedAgain = 0
   /** Their client died before it was told. */
@@ -102,8 +111,8 @@ export class Judge {
   readonly #troubles: Trouble[] = []
   /** Lives of processes that were killed, and when. */
   readonly #gone = new Map<string, number>()
-  /** Tasks that may not start twice and were told UNKNOWN, until all is known of when faults were. */
-  readonly #unknown: string[] = []
+  /** Tasks that were told an error for which something must have gone wrong, until all is known of when faults were. */
+  readonly #toExcuse: string[] = []
 
   constructor(terms: JudgeTerms, observer?: Observer) {
     this.#terms = terms
@@ -162,7 +171,11 @@ export class Judge {
         errand.sentAt = entry.at
         errand.expected = entry.expected
         errand.once = entry.once
+        errand.pieces = entry.pieces
         this.#opened(entry.task, errand)
+        break
+      case 'piece':
+        this.#piece(entry, errand)
         break
       case 'settled':
         this.#settle(entry, errand)
@@ -181,6 +194,37 @@ export class Judge {
     const open = this.#openOf.get(host)
     if (open === undefined) this.#openOf.set(host, new Set([errand]))
     else open.add(errand)
+  }
+
+  /** Pieces are in the same file as what was sent, after it, and before the end. */
+  #piece(entry: Extract<Entry, { what: 'piece' }>, errand: Errand): void {
+    const { at, task, client, attempt, index, piece } = entry
+    this.pieces++
+    if (errand.settledAt >= 0) {
+      this.#breach('every request settles exactly once', at, task, `piece ${index} came after the end`)
+      return
+    }
+    if (!task.startsWith(`${client}.`)) {
+      this.#breach('no answer to the wrong client', at, task, `${client} got piece ${index}`)
+      return
+    }
+    this.#check('no answer of the wrong task')
+    if (piece !== pieceOf(errand.expected, index) && errand.pieces > 0) {
+      const right = pieceOf(errand.expected, index)
+      this.#breach('no answer of the wrong task', at, task, `${piece} instead of ${right}`)
+    }
+    this.#check('a stream is whole')
+    const next = attempt > errand.attempt ? 0 : errand.read
+    if (attempt < errand.attempt || index !== next || index >= errand.pieces) {
+      this.#breach(
+        'a stream is whole',
+        at,
+        task,
+        `piece ${index} of attempt ${attempt} after ${errand.read} of ${errand.pieces} pieces of attempt ${errand.attempt}`,
+      )
+    }
+    errand.attempt = attempt
+    errand.read = Math.max(next, index + 1)
   }
 
   #settle(entry: Extract<Entry, { what: 'settled' }>, errand: Errand): void {
@@ -211,21 +255,31 @@ export class Judge {
     if (answer !== errand.expected) {
       this.#breach('no answer of the wrong task', at, task, `${answer} instead of ${errand.expected}`)
     }
+    if (errand.pieces > 0) {
+      this.#check('a stream is whole')
+      if (errand.read !== errand.pieces) {
+        const came = `${errand.read} of ${errand.pieces} pieces, and then the end`
+        this.#breach('a stream is whole', at, task, came)
+      }
+    }
     this.ranIn.set(ranIn, (this.ranIn.get(ranIn) ?? 0) + 1)
     this.#observer?.answered(at, at - errand.sentAt, clusterOf(task), indexOfCluster(ranIn))
   }
 
   #judgeError(at: number, task: string, code: string, errand: Errand): void {
     this.#check('an error only when it is true')
-    if (code !== ErrorCode.Unknown) {
-      this.#breach('an error only when it is true', at, task, `${code}, though it had time and tries enough`)
-    } else if (!errand.once) {
-      this.#breach('an error only when it is true', at, task, 'UNKNOWN, though it may run twice')
-    } else this.#unknown.push(task)
+    const wrong = (why: string) => this.#breach('an error only when it is true', at, task, `${code}, ${why}`)
+    if (code === ErrorCode.Unknown) {
+      if (!errand.once) wrong('though it may run twice')
+      else this.#toExcuse.push(task)
+    } else if (code === ErrorCode.StreamBroken) {
+      if (errand.pieces === 0) wrong('though it is no stream')
+      else this.#toExcuse.push(task)
+    } else wrong('though it had time and tries enough')
   }
 
   #start(entry: Extract<Entry, { what: 'started' }>, errand: Errand): void {
-    const { at, task, worker, slots, once } = entry
+    const { at, task, worker, slots, once, service } = entry
     this.starts++
     errand.starts++
     if (errand.starts === 2) this.startedAgain++
@@ -234,6 +288,11 @@ export class Judge {
     this.#running.set(worker, running)
     if (running > slots) {
       this.#breach('no slot holds two tasks', at, task, `${worker} runs ${running} in ${slots} slots`)
+    }
+    this.#check('a task runs only where its service is offered')
+    if (!servicesOf(clusterOf(worker)).includes(service)) {
+      const what = `${worker} started it as one of "${service}"`
+      this.#breach('a task runs only where its service is offered', at, task, what)
     }
     if (once) {
       this.#check('a task that is not idempotent never starts twice')
@@ -276,7 +335,10 @@ export class Judge {
       errand = {
         sentAt: -1,
         once: false,
+        pieces: 0,
         expected: '',
+        attempt: 0,
+        read: 0,
         settledAt: -1,
         code: '',
         starts: 0,
@@ -329,7 +391,7 @@ export class Judge {
   /** Everything has been read: what is still open is lost, and what was answered must have been started. */
   finish(at: number): void {
     for (const host of this.#gone.keys()) this.excuse(host)
-    for (const task of this.#unknown) this.#judgeUnknown(task)
+    for (const task of this.#toExcuse) this.#judgeExcuse(task)
     for (const [task, errand] of this.#errands) {
       if (errand.sentAt < 0) {
         this.#breach('no answer out of thin air', at, task, 'nobody has sent it')
@@ -354,8 +416,8 @@ export class Judge {
     }
   }
 
-  /** UNKNOWN is a right answer only when something went wrong on the task's way. */
-  #judgeUnknown(task: string): void {
+  /** UNKNOWN and STREAM_BROKEN are right answers only when something went wrong on the task's way. */
+  #judgeExcuse(task: string): void {
     const errand = this.#errandOf(task)
     const origin = clusterOf(task)
     const hit = this.#troubles.some(({ clusters, link, from, until }) => {
@@ -369,7 +431,7 @@ export class Judge {
       'an error only when it is true',
       errand.settledAt,
       task,
-      `UNKNOWN, but nothing went wrong in ${way}`,
+      `${errand.code}, but nothing went wrong in ${way}`,
     )
   }
 

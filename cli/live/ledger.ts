@@ -8,8 +8,20 @@ export type Entry =
       readonly at: number
       readonly task: string
       readonly once: boolean
+      /** Pieces that it must be answered in; 0: it is no stream. */
+      readonly pieces: number
       /** What it must be answered with. */
       readonly expected: string
+    }
+  | {
+      readonly what: 'piece'
+      readonly at: number
+      readonly task: string
+      readonly client: string
+      /** Which beginning of the stream it belongs to, and which place in that, as the client library says. */
+      readonly attempt: number
+      readonly index: number
+      readonly piece: string
     }
   | {
       readonly what: 'settled'
@@ -30,6 +42,8 @@ export type Entry =
       readonly worker: string
       readonly slots: number
       readonly once: boolean
+      /** That it was given to the worker for. */
+      readonly service: string
     }
   | { readonly what: 'ended'; readonly at: number; readonly task: string; readonly worker: string }
 
@@ -45,11 +59,13 @@ function lineOf(entry: Entry): string {
   const head = `${entry.what} ${entry.at.toFixed(3)} ${entry.task}`
   switch (entry.what) {
     case 'sent':
-      return `${head} ${entry.once ? 1 : 0} ${entry.expected}\n`
+      return `${head} ${entry.once ? 1 : 0} ${entry.pieces} ${entry.expected}\n`
+    case 'piece':
+      return `${head} ${entry.client} ${entry.attempt} ${entry.index} ${entry.piece || NOBODY}\n`
     case 'settled':
       return `${head} ${entry.client} ${entry.code || NOBODY} ${entry.ranIn || NOBODY} ${entry.answer || NOBODY}\n`
     case 'started':
-      return `${head} ${entry.worker} ${entry.slots} ${entry.once ? 1 : 0}\n`
+      return `${head} ${entry.worker} ${entry.slots} ${entry.once ? 1 : 0} ${entry.service || NOBODY}\n`
     case 'ended':
       return `${head} ${entry.worker}\n`
   }
@@ -62,11 +78,13 @@ export function readLine(line: string): Entry | null {
   const text = (field: string) => (field === NOBODY ? '' : field)
   switch (what) {
     case 'sent':
-      return { what, at, task, once: a === '1', expected: b }
+      return { what, at, task, once: a === '1', pieces: Number(b), expected: c }
+    case 'piece':
+      return { what, at, task, client: a, attempt: Number(b), index: Number(c), piece: text(d) }
     case 'settled':
       return { what, at, task, client: a, code: text(b), ranIn: text(c), answer: text(d) }
     case 'started':
-      return { what, at, task, worker: a, slots: Number(b), once: c === '1' }
+      return { what, at, task, worker: a, slots: Number(b), once: c === '1', service: text(d) }
     case 'ended':
       return { what, at, task, worker: a }
     default:

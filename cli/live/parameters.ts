@@ -83,6 +83,18 @@ export const liveParameters = z
     taskMin: duration('5ms', 0, 60_000, 'the shortest task'),
     taskMax: duration('50ms', 0, 60_000, 'the longest task'),
     notIdempotent: z.number().min(0).max(1).default(0.1).describe('share of tasks that may not start twice'),
+    streams: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.15)
+      .describe('share of tasks that are answered piece by piece; half of those may be begun anew'),
+    rare: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.15)
+      .describe('share of tasks for a service that only every second cluster offers'),
     delay: duration('2ms', 0, 1000, 'one way between clusters, when the link is not slow'),
     duration: duration('60s', 1000, 24 * 3_600_000, 'how long tasks are sent and things go wrong'),
     killEvery: duration('2s', 0, 3_600_000, 'between kills, on average; 0: never'),

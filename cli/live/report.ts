@@ -39,6 +39,8 @@ function summaryOf({ judge, faults, recoveredAfterMs, durationMs }: Outcome): Fi
     { label: 'tasks sent', value: count(judge.sent) },
     { label: 'answered', value: count(judge.outcomes.get('') ?? 0) },
     { label: 'told UNKNOWN', value: count(judge.outcomes.get('UNKNOWN') ?? 0) },
+    { label: 'streams broken', value: count(judge.outcomes.get('STREAM_BROKEN') ?? 0) },
+    { label: 'pieces of streams read', value: count(judge.pieces) },
     { label: 'whose client died', value: count(judge.abandoned) },
     { label: 'started more than once', value: count(judge.startedAgain) },
     { label: 'faults', value: count(faults.struck) },

@@ -13,6 +13,7 @@ export function verdict(p: LiveParameters, outcome: Outcome): string {
   const ran = [...judge.ranIn].sort().map(([cluster, tasks]) => `${cluster} ${count(tasks)}`)
   const lent = series.loans.reduce((sum, [, , tasks]) => sum + tasks, 0)
   const unknown = judge.outcomes.get('UNKNOWN') ?? 0
+  const torn = judge.outcomes.get('STREAM_BROKEN') ?? 0
   const broken = judge.brokenCount()
   const again = series.recoveries
     .flatMap(({ againMs }) => (againMs === null ? [] : [againMs]))
@@ -21,7 +22,7 @@ export function verdict(p: LiveParameters, outcome: Outcome): string {
     broken === 0
       ? `${pc.green(pc.bold('Every promise kept.'))} Seed ${p.seed}: ${p.clusters} clusters × ${p.workers} workers × ${p.clients} clients, ${(outcome.durationMs / 1000).toFixed(1)} s`
       : pc.red(pc.bold(`${count(broken)} breaches. Seed ${p.seed}.`)),
-    `  tasks     ${count(judge.sent)} sent, ${count(judge.starts)} starts; ${count(judge.outcomes.get('') ?? 0)} answered, ${count(unknown)} UNKNOWN, ${count(judge.abandoned)} whose client died, ${count(judge.startedAgain)} started more than once`,
+    `  tasks     ${count(judge.sent)} sent, ${count(judge.starts)} starts; ${count(judge.outcomes.get('') ?? 0)} answered, ${count(unknown)} UNKNOWN, ${count(torn)} STREAM_BROKEN, ${count(judge.abandoned)} whose client died, ${count(judge.startedAgain)} started more than once`,
     `  ran       in ${ran.join(', ')}; ${count(lent)} of ${count(answered)} in another cluster than they came from`,
     `  latency   ${ms(p50)} in the middle, ${ms(p99)} of 99 %, ${ms(max)} at most`,
     `  faults    ${count(faults.struck)}: ${count(faults.killed)} processes killed, ${count(faults.frozen)} frozen; all work done and everybody agreed ${(recoveredAfterMs / 1000).toFixed(1)} s after the last`,

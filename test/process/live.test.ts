@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { COMMON } from '../../cli/live/work.ts'
 import { Worker } from '../../worker/main.ts'
 import { compile, until } from './cluster-rig.ts'
 import { MarkedCommand } from './marked-command.ts'
@@ -72,7 +73,13 @@ test('a short live run keeps every promise, says so in figures that agree, and l
   expect(looked.get('no task is lost while its client lives and any worker lives')).toBeLessThanOrEqual(
     settled,
   )
-  expect(report.series.latencyOverall.answered).toBe(looked.get('no answer of the wrong task'))
+  const figure = report.summary.find(({ label }: { label: string }) => label === 'pieces of streams read')
+  const pieces = Number(figure.value.replaceAll(',', ''))
+  expect(pieces).toBeGreaterThan(0)
+  expect(report.series.latencyOverall.answered + pieces).toBe(looked.get('no answer of the wrong task'))
+  // What only c1 offers was done there.
+  const [, lentTo1] = report.series.loans.find(([from]: [number]) => from === 0) ?? []
+  expect(lentTo1).toBe(1)
   expect(report.faults.length).toBeGreaterThan(3)
   for (const { fromMs, untilMs } of report.faults) expect(untilMs).toBeGreaterThanOrEqual(fromMs)
   const written = JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8'))
@@ -88,7 +95,12 @@ test('a worker that answers nonsense is found out, and the run ends with 1 and t
 }, async () => {
   const run = live(...SHORT, '--duration', '3s', '--faults', 'none', '--settle', '1s')
   await until('tasks are sent', () => run.said.includes('Tasks are sent'), 40_000)
-  const rogue = new Worker({ connect: localbeOf(run, 'c0'), slots: 8, handler: () => 'nonsense' })
+  const rogue = new Worker({
+    connect: localbeOf(run, 'c0'),
+    slots: 8,
+    services: [COMMON],
+    handler: () => 'nonsense',
+  })
   try {
     expect(await run.ended).toBe(1)
   } finally {

@@ -12,7 +12,19 @@ import { type Entry, LedgerFile, LedgerReader } from '../../cli/live/ledger.ts'
 import { picture } from '../../cli/live/live-view.ts'
 import { LIVE_FAULTS, type LiveParameters, liveParameters, readDuration } from '../../cli/live/parameters.ts'
 import { drawPlan } from '../../cli/live/plan.ts'
-import { answerTo, clusterOf, hostName, hostOf, readWork, taskName, writeWork } from '../../cli/live/work.ts'
+import {
+  answerTo,
+  COMMON,
+  clusterOf,
+  hostName,
+  hostOf,
+  pieceOf,
+  RARE,
+  readWork,
+  servicesOf,
+  taskName,
+  writeWork,
+} from '../../cli/live/work.ts'
 import { COLUMNS_MIN, ROWS_MIN } from '../../cli/terminal-view.ts'
 import { ConfigurationError } from '../../settings/configuration-error.ts'
 import { parseSettings } from '../../settings/settings.ts'
@@ -24,10 +36,16 @@ const AFTERMATH_MS = 100
 type Changes<W extends Entry['what']> = Partial<Omit<Extract<Entry, { what: W }>, 'what'>>
 
 function sent(changes: Changes<'sent'> = {}): Entry {
-  return { what: 'sent', at: 1000, task: TASK, once: false, expected: 'right', ...changes }
+  return { what: 'sent', at: 1000, task: TASK, once: false, pieces: 0, expected: 'right', ...changes }
 }
 function started(changes: Changes<'started'> = {}): Entry {
-  return { what: 'started', at: 1010, task: TASK, worker: 'c0w0.1/0', slots: 1, once: false, ...changes }
+  const worker = 'c0w0.1/0'
+  return { what: 'started', at: 1010, task: TASK, worker, slots: 1, once: false, service: COMMON, ...changes }
+}
+/** Of a stream that answers `right`. */
+function piece(index: number, changes: Changes<'piece'> = {}): Entry {
+  const text = pieceOf('right', index)
+  return { what: 'piece', at: 1015, task: TASK, client: CLIENT, attempt: 1, index, piece: text, ...changes }
 }
 function ended(changes: Changes<'ended'> = {}): Entry {
   return { what: 'ended', at: 1020, task: TASK, worker: 'c0w0.1/0', ...changes }
@@ -125,6 +143,69 @@ describe('the judge', () => {
     // Two slots may hold two.
     const roomy = both.map((entry) => (entry.what === 'started' ? { ...entry, slots: 2 } : entry))
     expect(found([...roomy, ...ends])).toEqual([])
+  })
+
+  describe('of a stream', () => {
+    const stream = (pieces: readonly Entry[], end: Changes<'settled'> = {}) =>
+      found([sent({ pieces: 3 }), started(), ...pieces, ended(), settled(end)])
+    const BROKEN = 'a stream is whole'
+
+    test('finds nothing wrong when every piece came once and in order', () => {
+      expect(stream([piece(0), piece(1), piece(2)])).toEqual([])
+    })
+
+    test('finds nothing wrong when it was begun anew, and only the last attempt is whole', () => {
+      const again = [0, 1, 2].map((index) => piece(index, { attempt: 2 }))
+      expect(stream([piece(0), piece(1), ...again])).toEqual([])
+      expect(stream(again)).toEqual([])
+    })
+
+    test('sees a piece that is missing, or comes twice, or too early', () => {
+      expect(stream([piece(0), piece(1)])).toEqual([BROKEN])
+      expect(stream([])).toEqual([BROKEN])
+      expect(stream([piece(0), piece(2)])).toContain(BROKEN)
+      expect(stream([piece(0), piece(0), piece(1), piece(2)])).toEqual([BROKEN])
+      expect(stream([piece(1), piece(0), piece(2)])).toContain(BROKEN)
+    })
+
+    test('sees that pieces of two attempts were mixed', () => {
+      expect(stream([piece(0), piece(1), piece(2, { attempt: 2 })])).toContain(BROKEN)
+      const mixed = [piece(0, { attempt: 2 }), piece(1, { attempt: 1 }), piece(2, { attempt: 2 })]
+      expect(stream(mixed)).toContain(BROKEN)
+    })
+
+    test('sees a piece of another task, one that nobody asked for, one after the end, and one at the wrong client', () => {
+      const wrong = piece(1, { piece: pieceOf('left', 1) })
+      expect(stream([piece(0), wrong, piece(2)])).toEqual(['no answer of the wrong task'])
+      expect(found([sent(), started(), piece(0), ended(), settled()])).toEqual([BROKEN])
+      const late = [sent({ pieces: 1 }), started(), piece(0), ended(), settled(), piece(1)]
+      expect(found(late)).toContain('every request settles exactly once')
+      const astray = piece(1, { client: 'c0h1.1/21' })
+      expect(stream([piece(0), astray, piece(1), piece(2)])).toEqual(['no answer to the wrong client'])
+    })
+
+    test('takes STREAM_BROKEN for right only of a stream, and when something has failed on its way', () => {
+      const entries = (pieces: number) => [
+        sent({ pieces }),
+        started({ worker: 'c1w0.1/0' }),
+        settled({ code: 'STREAM_BROKEN', answer: '' }),
+      ]
+      const failed = (judge: Judge) => {
+        judge.troubleBegins({ clusters: [1], link: false, from: 1000 }).until = 1010
+      }
+      const wrong = ['an error only when it is true']
+      expect(found(entries(3), failed)).toEqual([])
+      expect(found(entries(3))).toEqual(wrong)
+      expect(found(entries(0), failed)).toEqual(wrong)
+    })
+  })
+
+  test('sees a task that was started where its service is not offered', () => {
+    const run = (worker: string, service: string) =>
+      found([sent(), started({ worker, service }), ended({ worker }), settled()])
+    expect(run('c1w0.1/0', RARE)).toEqual([])
+    expect(run('c1w0.1/0', COMMON)).toEqual([])
+    expect(run('c0w0.1/0', RARE)).toEqual(['a task runs only where its service is offered'])
   })
 
   test('sees a task that a borrower has sent on', () => {
@@ -267,7 +348,9 @@ describe('the ledger', () => {
 
   const entries: Entry[] = [
     sent({ once: true }),
-    started(),
+    sent({ pieces: 7 }),
+    started({ service: RARE }),
+    piece(3, { attempt: 2 }),
     ended(),
     settled(),
     settled({ code: 'UNKNOWN', ranIn: '', answer: '' }),
@@ -319,16 +402,32 @@ describe('the ledger', () => {
 
 describe('a task of a live run', () => {
   test('says in its body what its worker has to know', () => {
-    const work = { task: TASK, serviceMs: 12.345, once: true }
+    const work = { task: TASK, serviceMs: 12.345, once: true, pieces: 4 }
     const body = writeWork(work, Buffer.from('\n any octets'))
     expect(readWork(body)).toEqual(work)
     expect(readWork(Buffer.from('anything else\n'))).toBeNull()
     expect(readWork(Buffer.alloc(0))).toBeNull()
   })
 
-  test('has an answer that no other task and no other body has', () => {
+  test('has an answer, and pieces, that no other task, no other body and no other service has', () => {
     const [one, other] = [Buffer.from('one'), Buffer.from('other')]
-    expect(new Set([answerTo('a', one), answerTo('a', other), answerTo('b', one)]).size).toBe(3)
+    const answers = [
+      answerTo('a', COMMON, one),
+      answerTo('a', COMMON, other),
+      answerTo('b', COMMON, one),
+      answerTo('a', RARE, one),
+    ]
+    const pieces = answers.flatMap((answer) => [pieceOf(answer, 0), pieceOf(answer, 1)])
+    expect(new Set([...answers, ...pieces]).size).toBe(12)
+  })
+
+  test('may need a service that some clusters have to ask others for, however few there are', () => {
+    for (const clusters of [2, 3, 20]) {
+      const offering = Array.from({ length: clusters }, (_, index) => servicesOf(index))
+      expect(offering.every((services) => services.includes(COMMON))).toBe(true)
+      expect(offering.filter((services) => services.includes(RARE)).length).toBeGreaterThan(0)
+      expect(offering.filter((services) => !services.includes(RARE)).length).toBeGreaterThan(0)
+    }
   })
 
   test('has a name that tells its process and its cluster', () => {
