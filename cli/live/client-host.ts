@@ -4,10 +4,11 @@ import { Client, type Reply, SpillwayError } from '../../client/main.ts'
 import { Random } from '../../sim/random.ts'
 import { type ClientOrder, clientHostSchema, clientOrderSchema } from './host-terms.ts'
 import { clockMs, LedgerFile } from './ledger.ts'
+import { onStandstill } from './standstill.ts'
 import { answerTo, COMMON, RARE, taskName, writeWork } from './work.ts'
 
 /** So patient that whatever is not answered is lost: a broker that was killed is back within seconds. */
-const TIMEOUT_MS = 1000
+const TIMEOUT_MS = 2000
 const RETRIES = 1000
 const DEADLINE_MS = 3_600_000
 const SEND_EVERY_MS = 10
@@ -21,6 +22,7 @@ const PIECES_MAX = 24
 
 const terms = clientHostSchema.parse(JSON.parse(process.argv[2] ?? ''))
 const ledger = new LedgerFile(terms.folder, terms.host)
+onStandstill(clockMs, (since, at) => ledger.write({ what: 'stood still', at, since, host: terms.host }))
 const random = new Random(terms.seed, terms.host)
 const payload = new Uint8Array(PAYLOAD_MAX).map(() => random.below(256))
 
@@ -64,7 +66,7 @@ class Asker {
       this.#settled(task, '', reply.cluster, printable(reply.text()))
     } catch (error) {
       if (!(error instanceof SpillwayError)) throw error
-      this.#settled(task, error.code, error.cluster, '')
+      this.#settled(task, error.code, error.cluster, printable(error.message))
     }
   }
 
@@ -89,9 +91,12 @@ class Asker {
   }
 }
 
-/** A wrong answer must still be a word in a line. */
+/** A wrong answer, and why there is none, must still be a word in a line. */
 function printable(answer: string): string {
-  return answer.slice(0, 100).replace(/[^!-~]/g, '?')
+  return answer
+    .slice(0, 100)
+    .replaceAll(' ', '_')
+    .replace(/[^!-~]/g, '?')
 }
 
 const askers = Array.from({ length: terms.clients }, (_, index) => new Asker(index))

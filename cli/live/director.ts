@@ -10,11 +10,13 @@ import { disagreements, leftovers } from './agreement.ts'
 import { type Board, TICK_MS } from './board.ts'
 import { Cluster, type Host } from './cluster.ts'
 import { Faults } from './faults.ts'
+import { Hearsay, type Witness } from './hearsay.ts'
 import { Judge } from './judge.ts'
 import { clockMs, LedgerReader } from './ledger.ts'
 import { Links } from './links.ts'
 import type { LiveParameters } from './parameters.ts'
 import { drawPlan } from './plan.ts'
+import { STANDSTILL_MS } from './standstill.ts'
 
 /** Starts again on other ports when somebody was faster to take one. */
 const START_TRIES_MAX = 3
@@ -26,8 +28,6 @@ const POLL_MS = 50
 const AFTERMATH_MS = 5000
 /** What a broker lets wait, by default. */
 const QUEUE_MAX = 10_000
-/** This process stood still for so long: so may others have, and who is late is not dead. */
-const STALL_MS = 1000
 
 /** What there is to say at the end. */
 export interface Outcome {
@@ -53,6 +53,13 @@ export class Director {
   readonly #judge: Judge
   readonly #timers: NodeJS.Timeout[] = []
   readonly #freezer = new Freezer()
+  /** What is overheard between clusters, for the judge. */
+  readonly #witness: Witness = {
+    relayed: (task, from, to) => this.#judge.relayed(task, from, to, clockMs()),
+    advertised: (cluster, state, since) => {
+      if (this.#begun && !this.#over) this.#judge.advertised(cluster, state, since, clockMs())
+    },
+  }
   #clusters: Cluster[] = []
   #links: Links | null = null
   #faults: Faults | null = null
@@ -74,7 +81,11 @@ export class Director {
     for (let n = 0; n < p.clusters; n++) this.#collector.addCluster(`c${n}`)
     const since = (at: number) => at - this.#startedAt
     this.#judge = new Judge(
-      { aftermathMs: AFTERMATH_MS, queueBound: QUEUE_MAX + p.clusters * p.workers * p.slots },
+      {
+        aftermathMs: AFTERMATH_MS,
+        queueBound: QUEUE_MAX + p.clusters * p.workers * p.slots,
+        slots: p.workers * p.slots,
+      },
       {
         answered: (at, latencyMs, from, ranIn) => this.#collector.answered(since(at), latencyMs, from, ranIn),
         failed: (at) => this.#collector.failed(since(at)),
@@ -122,9 +133,7 @@ export class Director {
   async #startAll(): Promise<void> {
     for (let tries = 1; ; tries++) {
       const addresses = await freeAddresses(this.#p.clusters)
-      const links = await Links.between(addresses, this.#p.delay, (task, from, to) =>
-        this.#judge.relayed(task, from, to, clockMs()),
-      )
+      const links = await Links.between(addresses, this.#p.delay, new Hearsay(this.#witness, clockMs))
       this.#links = links
       this.#clusters = addresses.map(
         (own, index) =>
@@ -274,9 +283,10 @@ export class Director {
   /** What has been written since. */
   #read(): void {
     const now = clockMs()
-    if (now - this.#readAt > STALL_MS + READ_EVERY_MS) {
+    // So may others have, and what passes between clusters passes through here.
+    if (now - this.#readAt > STANDSTILL_MS + READ_EVERY_MS) {
       const all = this.#clusters.map(({ index }) => index)
-      this.#judge.troubleBegins({ clusters: all, link: false, from: this.#readAt }).until = now
+      this.#judge.troubleBegins({ clusters: all, what: 'broker or workers', from: this.#readAt }).until = now
       const seconds = ((now - this.#readAt) / 1000).toFixed(1)
       this.#board.happen(`this machine stood still for ${seconds} s`, performance.now())
     }
@@ -288,6 +298,7 @@ export class Director {
       this.#judge.excuse(life)
       this.#ledger.writerIsGone(life)
     }
+    this.#judge.compare(now)
   }
 
   async #statuses(): Promise<(BrokerStatus | null)[]> {
@@ -304,10 +315,13 @@ export class Director {
     await Promise.all(
       this.#clusters.map(async (cluster) => {
         if (cluster.broker.condition !== 'up') return
+        const askedAt = clockMs()
         const status = await cluster.ask()
         const now = clockMs()
         if (status === null || this.#over) return
-        this.#judge.heard(status, now)
+        if (now - askedAt > STANDSTILL_MS && cluster.broker.condition === 'up')
+          this.#judge.stoodStill(cluster.index, true, askedAt, now)
+        this.#judge.heard(status, askedAt, now)
         this.#collector.spare(now - this.#startedAt, cluster.index, status.free)
       }),
     )

@@ -6,7 +6,7 @@ import type { Judge, Trouble } from './judge.ts'
 import { clockMs } from './ledger.ts'
 import type { Weather } from './link-proxy.ts'
 import type { Links } from './links.ts'
-import type { LiveParameters } from './parameters.ts'
+import type { LiveFault, LiveParameters } from './parameters.ts'
 import type { PlannedFault } from './plan.ts'
 
 export interface Surroundings {
@@ -145,7 +145,7 @@ export class Faults {
     }
     board.links.set(link, words)
     this.#happen(`the link ${link} is ${words}`)
-    this.#begin(planned, [a, b], true, null, b, () => {
+    this.#begin(planned, [a, b], null, b, () => {
       board.links.delete(link)
       both({ kind: 'clear', delayMs: p.delay })
     })
@@ -161,7 +161,7 @@ export class Faults {
     const what = fault === 'cluster' ? `all ${hosts.length} processes of ${cluster.name}` : labels(hosts)
     this.#happen(`kill -9 of ${what}${forSeconds(forMs)}`, true)
     if (fault === 'cluster' || fault === 'broker') collector.spare(clockMs() - startedAt, cluster.index, 0)
-    const begun = this.#open(planned, cluster, [cluster.index], false, hosts[0]?.number ?? null, null)
+    const begun = this.#open(planned, cluster, [cluster.index], hosts[0]?.number ?? null, null)
     const death = Promise.all(hosts.map((host) => host.kill(freezer))).then(() => {
       for (const host of hosts) this.#s.killed(host)
     })
@@ -187,7 +187,7 @@ export class Faults {
     }
     const all = planned.fault === 'freeze-cluster'
     this.#happen(`${all ? `all of ${cluster.name}` : labels(hosts)} frozen${forSeconds(planned.forMs)}`)
-    this.#begin(planned, [cluster.index], false, hosts[0]?.number ?? null, null, () => {
+    this.#begin(planned, [cluster.index], hosts[0]?.number ?? null, null, () => {
       for (const host of hosts) {
         host.thaw(freezer)
         host.inTrouble = false
@@ -199,7 +199,6 @@ export class Faults {
   #begin(
     planned: PlannedFault,
     clusters: readonly number[],
-    link: boolean,
     node: number | null,
     other: number | null,
     undo: Undo,
@@ -207,14 +206,13 @@ export class Faults {
     const cluster = this.#s.clusters[clusters[0] ?? 0]
     if (cluster === undefined) return
     const forMs = planned.fault === 'break' ? 0 : planned.forMs
-    this.#later(forMs, this.#open(planned, cluster, clusters, link, node, other), undo)
+    this.#later(forMs, this.#open(planned, cluster, clusters, node, other), undo)
   }
 
   #open(
     { fault }: PlannedFault,
     cluster: Cluster,
     clusters: readonly number[],
-    link: boolean,
     node: number | null,
     other: number | null,
   ): Begun {
@@ -222,7 +220,7 @@ export class Faults {
     const from = clockMs()
     this.#struck++
     return {
-      trouble: judge.troubleBegins({ clusters, link, from }),
+      trouble: judge.troubleBegins({ clusters, what: hitBy(fault), from }),
       handle: collector.faultBegins(from - startedAt, { kind: fault, cluster: cluster.index, node, other }),
     }
   }
@@ -250,6 +248,21 @@ export class Faults {
 interface Begun {
   readonly trouble: Trouble
   readonly handle: FaultHandle
+}
+
+function hitBy(fault: LiveFault): Trouble['what'] {
+  switch (fault) {
+    case 'slow':
+    case 'partition':
+    case 'one-way':
+    case 'break':
+      return 'link'
+    case 'client':
+    case 'freeze-client':
+      return 'clients'
+    default:
+      return 'broker or workers'
+  }
 }
 
 /** The processes that a fault is about, if they are not in trouble already. */

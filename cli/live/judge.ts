@@ -1,7 +1,9 @@
 import type { BrokerStatus } from '../../broker/status.ts'
 import { ErrorCode } from '../../protocol/error-code.ts'
+import type { State } from '../../protocol/record.ts'
 import type { Entry } from './ledger.ts'
-import { clusterOf, hostOf, pieceOf, servicesOf, taskAnswered } from './work.ts'
+import { Occupancy } from './occupancy.ts'
+import { clusterOf, hostOf, isWorkers, pieceOf, servicesOf, taskAnswered } from './work.ts'
 
 /** What is promised, in the words of the simulation. */
 export const PROMISES = [
@@ -16,6 +18,8 @@ export const PROMISES = [
   'no slot holds two tasks',
   'no task is sent on by a borrower',
   'every queue stays within its bound',
+  'capacity advertised never exceeds what is free',
+  'no task waits while a local worker is free',
   'no task is lost while its client lives and any worker lives',
   'after faults end, all work drains and everybody agrees who is there',
   'when nothing is wrong, a task is done',
@@ -38,13 +42,15 @@ export interface JudgeTerms {
   readonly aftermathMs: number
   /** Tasks that may wait at a broker, those that came back to it included. */
   readonly queueBound: number
+  /** That the workers of each cluster have. */
+  readonly slots: number
 }
 
-/** A fault as far as it matters to who is told UNKNOWN. */
+/** A fault as far as it matters to what is promised. */
 export interface Trouble {
   /** Clusters in which processes were hit; for a link, both its ends. */
   readonly clusters: readonly number[]
-  readonly link: boolean
+  readonly what: 'link' | 'clients' | 'broker or workers'
   readonly from: number
   /** Infinity while it lasts. */
   until: number
@@ -56,6 +62,32 @@ export interface Observer {
   failed(at: number): void
   /** A task whose worker was killed has been started again. */
   retaken(afterMs: number): void
+}
+
+/** That a broker has said that it has so much free, at some time from the one to the other. */
+interface Claim {
+  readonly cluster: number
+  readonly service: string
+  readonly free: number
+  readonly from: number
+  readonly until: number
+}
+
+/** That tasks waited at a broker, at some time from the one to the other. */
+interface Wait {
+  readonly cluster: number
+  readonly service: string
+  readonly tasks: number
+  readonly from: number
+  readonly until: number
+}
+
+/** What a worker has to do, by what it wrote down. */
+interface Worker {
+  running: number
+  /** When it last began or ended a task. */
+  changedAt: number
+  slots: number
 }
 
 /** One task, as far as it is known: entries of several processes may come in any order. */
@@ -78,8 +110,10 @@ interface Errand {
   abandoned: boolean
 }
 
-/** Breaches told apart; what comes beyond them is counted. */
-const BREACHES_KEPT = 100
+/** Breaches of each promise told apart; what comes beyond them is counted. */
+const BREACHES_KEPT = 20
+/** How far back it is known how many tasks ran in a cluster: claims that may be older are not judged, ms. */
+const OCCUPANCY_KEPT_MS = 10_000
 
 /**
  * Decides whether every promise was kept, by what clients and workers wrote down, what was seen on the way between clusters,
@@ -96,6 +130,8 @@ export class Judge {
   starts = 0
   /** Pieces of streams that were read. */
   pieces = 0
+  /** Times in which a process did not get to its work, though no fault had hit it or before it was told. */
+  standstills = 0
   /** Answered tasks that had been started more than once. */
   startedAgain = 0
   /** Their client died before it was told. */
@@ -107,8 +143,14 @@ export class Judge {
   readonly #errands = new Map<string, Errand>()
   /** Sent and not settled, by the life of the client process. */
   readonly #openOf = new Map<string, Set<Errand>>()
-  readonly #running = new Map<string, number>()
+  readonly #workers = new Map<string, Worker>()
+  readonly #occupancy = new Map<number, Occupancy>()
+  /** To be compared with what ran, once all is read that was written by then. */
+  #claims: Claim[] = []
+  #waits: Wait[] = []
   readonly #troubles: Trouble[] = []
+  /** Those lately over of them that hit brokers or workers. */
+  #unsettling: Trouble[] = []
   /** Lives of processes that were killed, and when. */
   readonly #gone = new Map<string, number>()
   /** Tasks that were told an error for which something must have gone wrong, until all is known of when faults were. */
@@ -135,7 +177,15 @@ export class Judge {
   troubleBegins(trouble: Omit<Trouble, 'until'>): Trouble {
     const begun: Trouble = { ...trouble, until: Number.POSITIVE_INFINITY }
     this.#troubles.push(begun)
+    if (begun.what === 'broker or workers') this.#unsettling.push(begun)
     return begun
+  }
+
+  /** Nobody did anything to it, and yet a process did not get to its work: what comes of that is the machine's fault. */
+  stoodStill(cluster: number, brokerOrWorkers: boolean, from: number, until: number): void {
+    const what = brokerOrWorkers ? 'broker or workers' : 'clients'
+    this.troubleBegins({ clusters: [cluster], what, from }).until = until
+    this.standstills++
   }
 
   /** A life of a client or worker process was ended by us. */
@@ -143,8 +193,16 @@ export class Judge {
     this.#gone.set(host, at)
   }
 
-  /** Excuses what a dead client process has left open, once all that it wrote has been read: nobody waits for it. */
+  /**
+   * Of a dead process all that it wrote has been read. Excuses what clients have left open, since nobody waits for it; what
+   * workers had has ended with them.
+   */
   excuse(host: string): void {
+    for (const [name, { running }] of this.#workers) {
+      if (hostOf(name) !== host) continue
+      this.#workers.delete(name)
+      this.#occupancyOf(clusterOf(name)).change(this.#gone.get(host) ?? 0, -running)
+    }
     for (const errand of this.#openOf.get(host) ?? []) {
       errand.abandoned = true
       this.abandoned++
@@ -164,6 +222,10 @@ export class Judge {
   // ---------------------------------------------------------------- what was written down
 
   entry(entry: Entry): void {
+    if (entry.what === 'stood still') {
+      this.stoodStill(clusterOf(entry.host), isWorkers(entry.host), entry.since, entry.at)
+      return
+    }
     const errand = this.#errandOf(entry.task)
     switch (entry.what) {
       case 'sent':
@@ -184,7 +246,7 @@ export class Judge {
         this.#start(entry, errand)
         break
       case 'ended':
-        this.#running.set(entry.worker, (this.#running.get(entry.worker) ?? 0) - 1)
+        this.#change(entry.worker, entry.at, -1)
         break
     }
   }
@@ -284,8 +346,7 @@ export class Judge {
     errand.starts++
     if (errand.starts === 2) this.startedAgain++
     this.#check('no slot holds two tasks')
-    const running = (this.#running.get(worker) ?? 0) + 1
-    this.#running.set(worker, running)
+    const { running } = this.#change(worker, at, 1, slots)
     if (running > slots) {
       this.#breach('no slot holds two tasks', at, task, `${worker} runs ${running} in ${slots} slots`)
     }
@@ -309,6 +370,28 @@ export class Judge {
     if (died !== undefined && at > died) this.#observer?.retaken(at - died)
     errand.lastHost = hostOf(worker)
     this.#ran(errand, task, clusterOf(worker))
+  }
+
+  /** A worker has a task more, or less. */
+  #change(name: string, at: number, by: number, slots = 1): Worker {
+    let worker = this.#workers.get(name)
+    if (worker === undefined) {
+      worker = { running: 0, changedAt: at, slots }
+      this.#workers.set(name, worker)
+    }
+    worker.running += by
+    worker.changedAt = at
+    this.#occupancyOf(clusterOf(name)).change(at, by)
+    return worker
+  }
+
+  #occupancyOf(cluster: number): Occupancy {
+    let occupancy = this.#occupancy.get(cluster)
+    if (occupancy === undefined) {
+      occupancy = new Occupancy()
+      this.#occupancy.set(cluster, occupancy)
+    }
+    return occupancy
   }
 
   /** A task was seen on its way from one cluster to another. */
@@ -353,8 +436,18 @@ export class Judge {
 
   // ---------------------------------------------------------------- brokers
 
-  /** What a broker says of itself while the run goes on. */
-  heard(status: BrokerStatus, at: number): void {
+  /** What a broker says of itself while the run goes on. @param askedAt when it was asked: what it says is no older */
+  heard(status: BrokerStatus, askedAt: number, at: number): void {
+    const cluster = indexOfCluster(status.name)
+    for (const { service, free, queued } of status.services) {
+      this.#claims.push({ cluster, service, free, from: askedAt, until: at })
+      this.#check('no task waits while a local worker is free')
+      if (queued > 0 && free > 0) {
+        const what = `${queued} wait at ${status.name} for "${service}", and ${free} slots are free, as it says itself`
+        this.#breach('no task waits while a local worker is free', at, null, what)
+      }
+      if (queued > 0) this.#waits.push({ cluster, service, tasks: queued, from: askedAt, until: at })
+    }
     this.#check('every queue stays within its bound')
     const waiting = status.queued + status.deferred
     if (waiting > this.#terms.queueBound) {
@@ -365,6 +458,67 @@ export class Judge {
         `${waiting} wait at ${status.name}, the bound is ${this.#terms.queueBound}`,
       )
     }
+  }
+
+  /** A broker tells others what it has free. @param since it cannot have said so before @param at it was heard */
+  advertised(cluster: number, { services }: State, since: number, at: number): void {
+    for (const { service, free } of services) {
+      // Whoever has nothing free advertises nothing too much.
+      if (free > 0) this.#claims.push({ cluster, service, free, from: since, until: at })
+    }
+  }
+
+  /**
+   * Compares what brokers have said with what ran. Everything has been read that was written by then.
+   *
+   * What a broker has free is what it knows to be free: a task is written down as started after its broker has sent it, and
+   * as ended before its broker hears of that. So at whatever moment it counted, no more was free than the slots that are there
+   * less the tasks that ran at that moment; and when it was no one knows but that it was between two others, no more than
+   * the slots less the fewest tasks that ran at any moment between. Where workers have just been killed or frozen, a broker
+   * counts what is not there until it notices: that is not judged.
+   */
+  compare(readUntil: number): void {
+    const known = ({ until }: { readonly until: number }) => until <= readUntil
+    const unknown = ({ until }: { readonly until: number }) => until > readUntil
+    for (const claim of this.#claims.filter(known)) this.#judgeClaim(claim)
+    for (const wait of this.#waits.filter(known)) this.#judgeWait(wait)
+    this.#claims = this.#claims.filter(unknown)
+    this.#waits = this.#waits.filter(unknown)
+    const forgotten = readUntil - OCCUPANCY_KEPT_MS
+    for (const occupancy of this.#occupancy.values()) occupancy.forget(forgotten)
+    this.#unsettling = this.#unsettling.filter(({ until }) => until + this.#terms.aftermathMs >= forgotten)
+  }
+
+  #judgeClaim({ cluster, service, free, from, until }: Claim): void {
+    const fewest = this.#occupancyOf(cluster).fewest(from, until)
+    if (fewest === null || this.#isUnsettled(cluster, from, until)) return
+    const promise = 'capacity advertised never exceeds what is free'
+    this.#check(promise)
+    const slots = servicesOf(cluster).includes(service) ? this.#terms.slots : 0
+    if (free <= Math.max(0, slots - fewest)) return
+    const what = `c${cluster} says that ${free} slots of "${service}" are free; it has ${slots}, and never ran fewer than ${fewest} tasks in the ${(until - from).toFixed(1)} ms in which it can have counted`
+    this.#breach(promise, until, null, what)
+  }
+
+  /** A worker that has been idle for so long that whatever was on its way to or from it has arrived ought to get what waits. */
+  #judgeWait({ cluster, service, tasks, from, until }: Wait): void {
+    const since = from - this.#terms.aftermathMs
+    if (!servicesOf(cluster).includes(service) || this.#isUnsettled(cluster, since, until)) return
+    for (const [name, { running, slots, changedAt }] of this.#workers) {
+      if (clusterOf(name) !== cluster || running >= slots || changedAt > since) continue
+      const what = `${tasks} wait at c${cluster} for "${service}", and ${name} has been idle for ${seconds(until - changedAt)}`
+      this.#breach('no task waits while a local worker is free', until, null, what)
+      return
+    }
+  }
+
+  /** Whether a cluster's broker may at that time have known something else of its workers than they knew themselves. */
+  #isUnsettled(cluster: number, from: number, until: number): boolean {
+    const { aftermathMs } = this.#terms
+    return this.#unsettling.some(
+      (trouble) =>
+        trouble.clusters.includes(cluster) && trouble.from <= until && trouble.until + aftermathMs >= from,
+    )
   }
 
   // ---------------------------------------------------------------- the end
@@ -420,10 +574,10 @@ export class Judge {
   #judgeExcuse(task: string): void {
     const errand = this.#errandOf(task)
     const origin = clusterOf(task)
-    const hit = this.#troubles.some(({ clusters, link, from, until }) => {
+    const hit = this.#troubles.some(({ clusters, what, from, until }) => {
       if (from > errand.settledAt || until + this.#terms.aftermathMs < errand.sentAt) return false
       const onWay = (cluster: number) => cluster === origin || errand.executors.includes(cluster)
-      return link ? errand.executors.length > 0 && clusters.every(onWay) : clusters.some(onWay)
+      return what === 'link' ? errand.executors.length > 0 && clusters.every(onWay) : clusters.some(onWay)
     })
     if (hit) return
     const way = [origin, ...errand.executors].map((cluster) => `c${cluster}`).join(', ')
@@ -442,8 +596,9 @@ export class Judge {
   }
 
   #breach(promise: PromiseName, at: number, task: string | null, detail: string): void {
-    this.broken.set(promise, (this.broken.get(promise) ?? 0) + 1)
-    if (this.breaches.length < BREACHES_KEPT) this.breaches.push({ promise, at, task, detail })
+    const before = this.broken.get(promise) ?? 0
+    this.broken.set(promise, before + 1)
+    if (before < BREACHES_KEPT) this.breaches.push({ promise, at, task, detail })
   }
 }
 

@@ -33,6 +33,7 @@ export type Entry =
       readonly code: string
       /** Cluster that ran it, as the answer says; empty when it does not. */
       readonly ranIn: string
+      /** Or why there is none: for a person. */
       readonly answer: string
     }
   | {
@@ -46,6 +47,8 @@ export type Entry =
       readonly service: string
     }
   | { readonly what: 'ended'; readonly at: number; readonly task: string; readonly worker: string }
+  /** Not of a task, but of the life of a process: it did not get to its work for a while. */
+  | { readonly what: 'stood still'; readonly at: number; readonly since: number; readonly host: string }
 
 /** A clock that all processes of a machine share and that nobody sets, ms since some moment. */
 export function clockMs(): number {
@@ -56,6 +59,8 @@ export function clockMs(): number {
 const NOBODY = '-'
 
 function lineOf(entry: Entry): string {
+  if (entry.what === 'stood still')
+    return `stood-still ${entry.at.toFixed(3)} ${entry.host} ${entry.since.toFixed(3)}\n`
   const head = `${entry.what} ${entry.at.toFixed(3)} ${entry.task}`
   switch (entry.what) {
     case 'sent':
@@ -87,6 +92,8 @@ export function readLine(line: string): Entry | null {
       return { what, at, task, worker: a, slots: Number(b), once: c === '1', service: text(d) }
     case 'ended':
       return { what, at, task, worker: a }
+    case 'stood-still':
+      return { what: 'stood still', at, host: task, since: Number(a) }
     default:
       return null
   }
@@ -169,7 +176,7 @@ export class LedgerReader {
       if (!name.endsWith(SUFFIX)) continue
       for (const line of readFileSync(join(this.#folder, name), 'latin1').split('\n')) {
         const entry = line.includes(task) ? readLine(line) : null
-        if (entry?.task === task) found.push({ at: entry.at, line })
+        if (entry !== null && 'task' in entry && entry.task === task) found.push({ at: entry.at, line })
       }
     }
     return found.sort((one, other) => one.at - other.at).map(({ line }) => line)

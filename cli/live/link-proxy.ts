@@ -1,4 +1,5 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import type { Listener } from './hearsay.ts'
 import { ZmtpFrames } from './zmtp-frames.ts'
 
 /** How one direction of a link treats what goes through it. */
@@ -10,8 +11,8 @@ export type Weather =
 export interface LinkOptions {
   /** Changes what passes, in place, in either direction: whole frames, always. */
   readonly translate?: (frames: Buffer, direction: 'outward' | 'inward') => void
-  /** Told of every message that goes outward. Its frames are views, valid while the call lasts. */
-  readonly onMessage?: (frames: readonly Uint8Array[]) => void
+  /** Asked for each connection who listens in: told of every message. Its frames are views, valid while the call lasts. */
+  readonly onConnection?: () => Listener
 }
 
 /**
@@ -32,14 +33,15 @@ export class LinkProxy {
     return proxy
   }
 
-  private constructor(port: number, { translate, onMessage }: LinkOptions) {
+  private constructor(port: number, { translate, onConnection }: LinkOptions) {
     this.#server = createServer((near) => {
       const far = connect(port, '127.0.0.1')
+      const listener = onConnection?.()
       const connection = {
-        outward: new Flow(near, far, this.#weather.outward, new ZmtpFrames(onMessage), (frames) =>
+        outward: new Flow(near, far, this.#weather.outward, new ZmtpFrames(listener?.outward), (frames) =>
           translate?.(frames, 'outward'),
         ),
-        inward: new Flow(far, near, this.#weather.inward, new ZmtpFrames(), (frames) =>
+        inward: new Flow(far, near, this.#weather.inward, new ZmtpFrames(listener?.inward), (frames) =>
           translate?.(frames, 'inward'),
         ),
         end: () => {

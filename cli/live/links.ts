@@ -1,11 +1,8 @@
-import { decodeMessage } from '../../protocol/decode.ts'
-import { Kind } from '../../protocol/record.ts'
 import type { Addresses } from '../process/addresses.ts'
+import type { Hearsay } from './hearsay.ts'
 import { LinkProxy, type Weather } from './link-proxy.ts'
-import { taskOf } from './work.ts'
 
 const SOCKETS = ['cloudfe', 'statebe'] as const
-const BODY_MAX = 1 << 30
 /** What an address of a broker looks like on the wire. Five digits of port, here and there, so that one can stand for the other. */
 const ADDRESS = Buffer.from('tcp://127.0.0.1:')
 const PORT_DIGITS = 5
@@ -28,14 +25,8 @@ export class Links {
   readonly #places = new Map<number, Place>()
   readonly #cloudfe: Map<number, string>[]
 
-  /**
-   * @param onRequest told of every task that a cluster sends to another, by what its body says; `from` and `to` are indexes
-   */
-  static async between(
-    addresses: readonly Addresses[],
-    delayMs: number,
-    onRequest: (task: string, from: number, to: number) => void,
-  ): Promise<Links> {
+  /** @param hearsay listens in on all of them */
+  static async between(addresses: readonly Addresses[], delayMs: number, hearsay: Hearsay): Promise<Links> {
     const links = new Links(addresses.length)
     for (const [to, own] of addresses.entries()) {
       for (const socket of SOCKETS) {
@@ -46,7 +37,7 @@ export class Links {
           if (from === to) continue
           const proxy = await LinkProxy.before(port, {
             translate: (frames, direction) => links.#translate(frames, direction === 'outward' ? to : from),
-            ...(socket === 'cloudfe' && { onMessage: (frames) => witness(frames, from, to, onRequest) }),
+            onConnection: () => (socket === 'cloudfe' ? hearsay.toCloudfe(from, to) : hearsay.toStatebe(to)),
           })
           links.#proxies.push({ from, to, proxy })
           links.#places.set(proxy.port, place)
@@ -107,20 +98,4 @@ function portOf(address: string): number {
   const port = Number(address.slice(address.lastIndexOf(':') + 1))
   if (port < PORT_MIN) throw new Error(`${address}: a port of five digits was expected`)
   return port
-}
-
-function witness(
-  frames: readonly Uint8Array[],
-  from: number,
-  to: number,
-  onRequest: (task: string, from: number, to: number) => void,
-): void {
-  const message = decodeMessage(frames, 0, { bodyMax: BODY_MAX })
-  // What is none of ours is the broker's to complain about.
-  if ('error' in message) return
-  for (const record of message.records) {
-    if (record.kind !== Kind.Request) continue
-    const task = taskOf(record.body)
-    if (task !== null) onRequest(task, from, to)
-  }
 }

@@ -46,6 +46,7 @@ function summaryOf({ judge, faults, recoveredAfterMs, durationMs }: Outcome): Fi
     { label: 'faults', value: count(faults.struck) },
     { label: 'processes killed', value: count(faults.killed) },
     { label: 'processes frozen', value: count(faults.frozen) },
+    { label: 'times a process stood still', value: count(judge.standstills) },
     { label: 'all well after the last fault', value: seconds(recoveredAfterMs) },
   ]
 }

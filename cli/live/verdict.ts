@@ -3,7 +3,8 @@ import type { Outcome } from './director.ts'
 import type { Breach } from './judge.ts'
 import type { LiveParameters } from './parameters.ts'
 
-const BREACHES_TOLD = 10
+/** Of each promise: what breaks one often must not hide what else is broken. */
+const BREACHES_TOLD = 3
 const LINES_TOLD = 20
 
 /** What came out, in words. */
@@ -48,8 +49,15 @@ function promises({ judge }: Outcome): string[] {
 function breaches({ judge, ledger, folder }: Outcome): string[] {
   if (judge.breaches.length === 0) return []
   const lines: string[] = []
-  for (const breach of judge.breaches.slice(0, BREACHES_TOLD)) lines.push(...story(breach, ledger))
-  const more = judge.brokenCount() - BREACHES_TOLD
+  const told = new Map<string, number>()
+  let more = judge.brokenCount()
+  for (const breach of judge.breaches) {
+    const before = told.get(breach.promise) ?? 0
+    if (before === BREACHES_TOLD) continue
+    told.set(breach.promise, before + 1)
+    more--
+    lines.push(...story(breach, ledger))
+  }
   if (more > 0) lines.push(pc.dim(`… and ${count(more)} more`))
   lines.push(`What clients and workers wrote down is in ${folder}`)
   return lines

@@ -47,6 +47,11 @@ export function clusterOf(name: string): number {
   return found === null ? -1 : Number(found[1])
 }
 
+/** Whether a name as {@link hostName} gives it is one of workers. */
+export function isWorkers(host: string): boolean {
+  return /^c\d+w/.test(host)
+}
+
 export function writeWork({ task, serviceMs, once, pieces }: Work, payload: Uint8Array): Uint8Array {
   const head = `${task} ${serviceMs.toFixed(3)} ${once ? 1 : 0} ${pieces}\n`
   return Buffer.concat([Buffer.from(head), payload])

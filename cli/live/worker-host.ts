@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Context, type Task, Worker } from '../../worker/main.ts'
 import { workerHostSchema } from './host-terms.ts'
 import { clockMs, LedgerFile } from './ledger.ts'
+import { onStandstill } from './standstill.ts'
 import { answerTo, pieceOf, readWork, type Work } from './work.ts'
 
 /** A broker that was killed is back within seconds. */
@@ -12,6 +13,7 @@ const RECONNECT_MAX_MS = 1000
 
 const terms = workerHostSchema.parse(JSON.parse(process.argv[2] ?? ''))
 const ledger = new LedgerFile(terms.folder, terms.host)
+onStandstill(clockMs, (since, at) => ledger.write({ what: 'stood still', at, since, host: terms.host }))
 
 function handle(worker: string, task: Task, context: Context): unknown {
   const work = readWork(task.body)

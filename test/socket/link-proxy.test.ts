@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
+import { Hearsay } from '../../cli/live/hearsay.ts'
 import { LinkProxy } from '../../cli/live/link-proxy.ts'
 import { Links } from '../../cli/live/links.ts'
 import { MessageEncoder } from '../../protocol/encode.ts'
@@ -132,8 +133,12 @@ test('connections break, and a new one is taken at once', async () => {
 test('messages are seen whole, however they are cut into packets, and translated wherever an address lies', async () => {
   const { port } = await echo()
   const seen: string[] = []
+  const echoed: number[] = []
   const proxy = await proxyBefore(port, {
-    onMessage: (frames) => seen.push(frames.map((frame) => Buffer.from(frame).toString()).join('|')),
+    onConnection: () => ({
+      outward: (frames) => seen.push(frames.map((frame) => Buffer.from(frame).toString()).join('|')),
+      inward: (frames) => echoed.push(frames.length),
+    }),
     translate: (frames, direction) => {
       const at = frames.indexOf('east')
       if (direction === 'outward' && at >= 0) frames.write('west', at)
@@ -150,6 +155,7 @@ test('messages are seen whole, however they are cut into packets, and translated
   }
   await until('all of it is back', () => client.words.endsWith('X'))
   expect(seen).toEqual(['one', `two|${long}`, 'to eastX'])
+  expect(echoed).toEqual([1, 2, 1])
   expect(client.words).toContain('to westX')
 })
 
@@ -162,7 +168,8 @@ test('between clusters each hears of the others by the addresses of its own prox
     }),
   )
   const relayed: unknown[] = []
-  const links = await Links.between(own, 0, (...what) => relayed.push(what))
+  const witness = { relayed: (...what: unknown[]) => relayed.push(what), advertised: () => {} }
+  const links = await Links.between(own, 0, new Hearsay(witness, () => 0))
   closing.push(() => links.close())
   const [c1, c2] = links.peersOf(0)
   const [c0FromC1] = links.peersOf(1)

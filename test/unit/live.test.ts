@@ -7,9 +7,11 @@ import type { BrokerStatus } from '../../broker/status.ts'
 import { disagreements, leftovers } from '../../cli/live/agreement.ts'
 import { Board } from '../../cli/live/board.ts'
 import { Cluster } from '../../cli/live/cluster.ts'
+import { Hearsay } from '../../cli/live/hearsay.ts'
 import { Judge, PROMISES } from '../../cli/live/judge.ts'
 import { type Entry, LedgerFile, LedgerReader } from '../../cli/live/ledger.ts'
 import { picture } from '../../cli/live/live-view.ts'
+import { Occupancy } from '../../cli/live/occupancy.ts'
 import { LIVE_FAULTS, type LiveParameters, liveParameters, readDuration } from '../../cli/live/parameters.ts'
 import { drawPlan } from '../../cli/live/plan.ts'
 import {
@@ -26,12 +28,15 @@ import {
   writeWork,
 } from '../../cli/live/work.ts'
 import { COLUMNS_MIN, ROWS_MIN } from '../../cli/terminal-view.ts'
+import { MessageEncoder } from '../../protocol/encode.ts'
+import { EMPTY_BODY, Kind, type State, type Record as WireRecord } from '../../protocol/record.ts'
 import { ConfigurationError } from '../../settings/configuration-error.ts'
 import { parseSettings } from '../../settings/settings.ts'
 
 const TASK = 'c0h1.1/2.3'
 const CLIENT = 'c0h1.1/2'
 const AFTERMATH_MS = 100
+const TERMS = { aftermathMs: AFTERMATH_MS, queueBound: 100, slots: 4 }
 
 type Changes<W extends Entry['what']> = Partial<Omit<Extract<Entry, { what: W }>, 'what'>>
 
@@ -65,7 +70,7 @@ function settled(changes: Changes<'settled'> = {}): Entry {
 
 /** What a judge finds wrong with these entries, when nothing more comes. */
 function found(entries: readonly Entry[], meanwhile: (judge: Judge) => void = () => {}): string[] {
-  const judge = new Judge({ aftermathMs: AFTERMATH_MS, queueBound: 100 })
+  const judge = new Judge(TERMS)
   meanwhile(judge)
   for (const entry of entries) judge.entry(entry)
   judge.finish(5000)
@@ -191,7 +196,7 @@ describe('the judge', () => {
         settled({ code: 'STREAM_BROKEN', answer: '' }),
       ]
       const failed = (judge: Judge) => {
-        judge.troubleBegins({ clusters: [1], link: false, from: 1000 }).until = 1010
+        judge.troubleBegins({ clusters: [1], what: 'clients', from: 1000 }).until = 1010
       }
       const wrong = ['an error only when it is true']
       expect(found(entries(3), failed)).toEqual([])
@@ -254,7 +259,8 @@ describe('the judge', () => {
     const trouble =
       (clusters: number[], from: number, until: number, link = false) =>
       (judge: Judge) => {
-        judge.troubleBegins({ clusters, link, from }).until = until
+        const what = link ? 'link' : 'broker or workers'
+        judge.troubleBegins({ clusters, what, from }).until = until
       }
 
     test('for wrong when nothing has failed, or when the task may run twice', () => {
@@ -271,6 +277,20 @@ describe('the judge', () => {
       expect(found(run(true), trouble([1], 800, 1001 - AFTERMATH_MS))).toEqual([])
     })
 
+    test('for right when somebody on its way stood still by the fault of the machine', () => {
+      const stood = (host: string, since: number): Entry => ({
+        what: 'stood still',
+        at: since + 500,
+        since,
+        host,
+      })
+      expect(found([...run(true), stood('c0h1.1', 1000)])).toEqual([])
+      expect(found([...run(true), stood('c1w0.1', 1000)])).toEqual([])
+      expect(found([...run(true), stood('c2w0.1', 1000)])).toEqual(wrong)
+      expect(found([...run(true), stood('c0h1.1', 1031)])).toEqual(wrong)
+      expect(found(run(true), (judge) => judge.stoodStill(1, true, 1000, 1500))).toEqual([])
+    })
+
     test('for right when the link failed that it went over, and no other', () => {
       expect(found(run(true), trouble([0, 1], 1000, 1010, true))).toEqual([])
       expect(found(run(true), trouble([1, 2], 1000, 1010, true))).toEqual(wrong)
@@ -282,7 +302,7 @@ describe('the judge', () => {
     const cases: [string, (judge: Judge) => void][] = [
       [
         'every queue stays within its bound',
-        (judge) => judge.heard(status(0, { queued: 99, deferred: 2 }), 1),
+        (judge) => judge.heard(status(0, { queued: 99, deferred: 2 }), 0, 1),
       ],
       ['no process ends by itself', (judge) => judge.endedByItself('a broker', 'SIGSEGV', 1)],
       [
@@ -294,7 +314,7 @@ describe('the judge', () => {
     ]
     for (const [promise, breach] of cases) expect(found([], breach)).toEqual([promise])
     const well = (judge: Judge) => {
-      judge.heard(status(0, { queued: 98, deferred: 2 }), 1)
+      judge.heard(status(0, { queued: 98, deferred: 2 }), 0, 1)
       judge.processStarted()
       judge.drained([], 1)
       judge.tablesEmpty([], 1)
@@ -303,16 +323,135 @@ describe('the judge', () => {
     expect(found([], well)).toEqual([])
   })
 
+  describe('of what a broker says it has free', () => {
+    const TOO_MUCH = 'capacity advertised never exceeds what is free'
+    /** Two tasks from 1010 to 1020, one of them on to 1030. */
+    const work = [
+      sent(),
+      sent({ task: `${TASK}4` }),
+      started(),
+      started({ task: `${TASK}4`, worker: 'c0w0.1/1' }),
+      ended(),
+      ended({ at: 1030, task: `${TASK}4`, worker: 'c0w0.1/1' }),
+      settled(),
+      settled({ task: `${TASK}4` }),
+    ]
+    const says = (free: number, queued = 0, service = COMMON) =>
+      status(0, { services: [{ service, free, queued, slots: 4, workers: 4 }] })
+    const heard = (free: number, askedAt: number, at: number, meanwhile = (_: Judge) => {}) => {
+      const judge = new Judge(TERMS)
+      meanwhile(judge)
+      judge.heard(says(free), askedAt, at)
+      for (const entry of work) judge.entry(entry)
+      judge.compare(2000)
+      judge.finish(5000)
+      expect(judge.checked.get(TOO_MUCH) ?? 0).toBeLessThanOrEqual(1)
+      return judge.breaches.map(({ promise }) => promise)
+    }
+
+    test('sees that it is more than can have been free at any moment at which it can have counted', () => {
+      expect(heard(3, 1011, 1019)).toEqual([TOO_MUCH])
+      expect(heard(2, 1011, 1019)).toEqual([])
+      // One of them may have ended before it counted; or none had begun.
+      expect(heard(3, 1011, 1021)).toEqual([])
+      expect(heard(4, 1011, 1021)).toEqual([TOO_MUCH])
+      expect(heard(4, 1009, 1021)).toEqual([])
+      expect(heard(4, 1011, 1031)).toEqual([])
+      expect(heard(5, 1009, 1021)).toEqual([TOO_MUCH])
+    })
+
+    test('sees the same in what it tells others', () => {
+      const tells = (free: number, since: number, at: number) => {
+        const judge = new Judge(TERMS)
+        judge.advertised(0, stateOf(0, free), since, at)
+        for (const entry of work) judge.entry(entry)
+        judge.compare(2000)
+        return judge.breaches.map(({ promise }) => promise)
+      }
+      expect(tells(3, 1011, 1019)).toEqual([TOO_MUCH])
+      expect(tells(2, 1011, 1019)).toEqual([])
+    })
+
+    test('sees that it offers what its workers do not do', () => {
+      const judge = new Judge(TERMS)
+      judge.heard(says(1, 0, RARE), 1000, 1001)
+      judge.compare(2000)
+      expect(judge.breaches.map(({ promise }) => promise)).toEqual([TOO_MUCH])
+    })
+
+    test('says nothing while it may not have noticed what has happened to its workers, and only then', () => {
+      const trouble =
+        (what: 'broker or workers' | 'clients', cluster: number, until: number) => (judge: Judge) => {
+          judge.troubleBegins({ clusters: [cluster], what, from: 500 }).until = until
+        }
+      expect(heard(3, 1011, 1019, trouble('broker or workers', 0, 1000))).toEqual([])
+      expect(heard(3, 1011, 1019, trouble('broker or workers', 0, 1010 - AFTERMATH_MS))).toEqual([TOO_MUCH])
+      expect(heard(3, 1011, 1019, trouble('broker or workers', 1, 1000))).toEqual([TOO_MUCH])
+      expect(heard(3, 1011, 1019, trouble('clients', 0, 1000))).toEqual([TOO_MUCH])
+    })
+
+    test('waits until everything has been read that was written by then', () => {
+      const judge = new Judge(TERMS)
+      judge.heard(says(3), 1011, 1019)
+      judge.compare(1018)
+      for (const entry of work) judge.entry(entry)
+      expect(judge.breaches).toEqual([])
+      judge.compare(1019)
+      expect(judge.breaches).toHaveLength(1)
+    })
+
+    test('counts what a worker had as free when it is dead', () => {
+      const judge = new Judge(TERMS)
+      judge.entry(sent())
+      judge.entry(started())
+      judge.killed('c0w0.1', 1100)
+      judge.excuse('c0w0.1')
+      judge.heard(says(4), 1090, 1099)
+      judge.heard(says(4), 1101, 1110)
+      judge.compare(2000)
+      expect(judge.breaches.map(({ at }) => at)).toEqual([1099])
+    })
+
+    describe('and of tasks that wait', () => {
+      const WAITS = 'no task waits while a local worker is free'
+      /** At 1020 its only task has ended. */
+      const waiting = (at: number, free = 0, meanwhile = (_: Judge) => {}) => {
+        const judge = new Judge(TERMS)
+        meanwhile(judge)
+        for (const entry of [sent(), started(), ended()]) judge.entry(entry)
+        judge.heard(says(free, 7), at - 1, at)
+        judge.compare(5000)
+        return judge.breaches.map(({ promise }) => promise)
+      }
+
+      test('sees that it has room for them by its own word', () => {
+        expect(waiting(1015, 1)).toEqual([WAITS])
+        expect(waiting(1015, 0)).toEqual([])
+      })
+
+      test('sees a worker that has been idle for longer than anything is on its way', () => {
+        expect(waiting(1020 + AFTERMATH_MS)).toEqual([])
+        expect(waiting(1022 + AFTERMATH_MS)).toEqual([WAITS])
+        const busyAgain = (judge: Judge) => {
+          judge.entry(sent({ task: `${TASK}4` }))
+          judge.entry(started({ at: 1001, task: `${TASK}4`, slots: 1 }))
+        }
+        expect(waiting(1022 + AFTERMATH_MS, 0, busyAgain)).not.toContain(WAITS)
+        const killed = (judge: Judge) => {
+          judge.troubleBegins({ clusters: [0], what: 'broker or workers', from: 1021 }).until = 1022
+        }
+        expect(waiting(1022 + AFTERMATH_MS, 0, killed)).toEqual([])
+      })
+    })
+  })
+
   test('tells whoever draws figures of answers, errors, and of tasks that were started again', () => {
     const told: unknown[] = []
-    const judge = new Judge(
-      { aftermathMs: AFTERMATH_MS, queueBound: 100 },
-      {
-        answered: (...what) => told.push(['answered', ...what]),
-        failed: (at) => told.push(['failed', at]),
-        retaken: (...what) => told.push(['retaken', ...what]),
-      },
-    )
+    const judge = new Judge(TERMS, {
+      answered: (...what) => told.push(['answered', ...what]),
+      failed: (at) => told.push(['failed', at]),
+      retaken: (...what) => told.push(['retaken', ...what]),
+    })
     judge.entry(sent())
     judge.entry(started())
     judge.killed('c0w0.1', 1015)
@@ -329,13 +468,139 @@ describe('the judge', () => {
   })
 
   test('counts how often it has looked at each promise', () => {
-    const judge = new Judge({ aftermathMs: AFTERMATH_MS, queueBound: 100 })
+    const judge = new Judge(TERMS)
     expect([...judge.checked.keys()]).toEqual([...PROMISES])
     for (const entry of [sent(), started(), ended(), settled()]) judge.entry(entry)
     judge.finish(5000)
     expect(judge.checked.get('every request settles exactly once')).toBe(1)
     expect(judge.checked.get('no answer out of thin air')).toBe(1)
     expect(judge.checked.get('a task that is not idempotent never starts twice')).toBe(0)
+  })
+})
+
+describe('how many tasks ran in a cluster', () => {
+  test('is known for any time, whatever the order in which it is told, until it is forgotten', () => {
+    const occupancy = new Occupancy()
+    for (const [at, by] of [
+      [10, 1],
+      [30, -1],
+      [20, 1],
+      [40, -1],
+    ] as const)
+      occupancy.change(at, by)
+    const fewest = (from: number, until: number) => occupancy.fewest(from, until)
+    expect([fewest(0, 5), fewest(10, 15), fewest(20, 25), fewest(30, 35), fewest(40, 99)]).toEqual([
+      0, 1, 2, 1, 0,
+    ])
+    expect([fewest(5, 15), fewest(15, 25), fewest(25, 35), fewest(15, 45)]).toEqual([0, 1, 1, 0])
+    occupancy.forget(25)
+    expect(fewest(20, 26)).toBeNull()
+    expect([fewest(25, 29), fewest(25, 35), fewest(40, 99)]).toEqual([2, 1, 0])
+    // Told late.
+    occupancy.change(22, 1)
+    expect(fewest(25, 29)).toBe(3)
+  })
+})
+
+describe('what is overheard between brokers', () => {
+  const frames = (epoch: number, ...records: WireRecord[]) => {
+    const encoder = new MessageEncoder()
+    encoder.begin(epoch, 1)
+    for (const record of records) encoder.add(record)
+    return encoder.finish()
+  }
+  const request = (
+    token: number,
+    body: Uint8Array = Buffer.from('c0h1.1/2.3 5.000 1 0\n and more'),
+  ): WireRecord => ({
+    kind: Kind.Request,
+    token,
+    id: 'x',
+    attempt: 1,
+    timeLeftMs: 1000,
+    priority: 4,
+    flags: 0,
+    creditUpTo: 0,
+    service: '',
+    traceparent: '',
+    body,
+  })
+  const reply = (token: number): WireRecord => ({
+    kind: Kind.Reply,
+    token,
+    code: '',
+    retryable: false,
+    retryAfterMs: 0,
+    attempts: 1,
+    queuedUs: 0,
+    runUs: 0,
+    partials: 0,
+    cluster: 'c1',
+    worker: '',
+    message: '',
+    body: EMPTY_BODY,
+  })
+
+  function scene() {
+    const told: unknown[] = []
+    const clock = { at: 0 }
+    const hearsay = new Hearsay(
+      {
+        relayed: (...what) => told.push(what),
+        advertised: (cluster, { seq }, since) => told.push([`c${cluster}`, seq, since]),
+      },
+      () => clock.at,
+    )
+    return { hearsay, told, clock }
+  }
+
+  test('is a task on its way', () => {
+    const { hearsay, told } = scene()
+    hearsay.toCloudfe(0, 2).outward?.(frames(1, request(1), request(2, EMPTY_BODY)))
+    expect(told).toEqual([['c0h1.1/2.3', 0, 2]])
+  })
+
+  test('is a state, no older than the task that was answered before it on the same connection', () => {
+    const { hearsay, told, clock } = scene()
+    const link = hearsay.toCloudfe(0, 1)
+    told.length = 0
+    for (const [token, at] of [
+      [1, 10],
+      [2, 20],
+      [3, 30],
+    ] as const) {
+      clock.at = at
+      link.outward?.(frames(1, request(token)))
+    }
+    told.length = 0
+    clock.at = 40
+    link.inward?.(frames(7, stateOf(1, 1, { epoch: 7, seq: 1 })))
+    link.inward?.(frames(7, reply(2), stateOf(1, 1, { epoch: 7, seq: 2 })))
+    link.inward?.(frames(7, reply(1), stateOf(1, 1, { epoch: 7, seq: 3 })))
+    // Another connection knows nothing of this one.
+    const other = hearsay.toCloudfe(0, 1)
+    other.inward?.(frames(7, reply(3), stateOf(1, 1, { epoch: 7, seq: 4 })))
+    expect(told).toEqual([
+      ['c1', 2, 20],
+      ['c1', 3, 20],
+    ])
+  })
+
+  test('is a state that is published after one of which that is known, in the same life', () => {
+    const { hearsay, told, clock } = scene()
+    clock.at = 10
+    const link = hearsay.toCloudfe(0, 1)
+    link.outward?.(frames(1, request(1)))
+    link.inward?.(frames(7, reply(1), stateOf(1, 1, { epoch: 7, seq: 5 })))
+    told.length = 0
+    const published = (epoch: number, seq: number, cluster = 1) =>
+      hearsay.toStatebe(cluster).inward?.(frames(epoch, stateOf(cluster, 1, { epoch, seq })))
+    published(7, 4)
+    published(8, 6)
+    published(7, 6, 2)
+    expect(told).toEqual([])
+    published(7, 6)
+    expect(told).toEqual([['c1', 6, 10]])
   })
 })
 
@@ -354,6 +619,7 @@ describe('the ledger', () => {
     ended(),
     settled(),
     settled({ code: 'UNKNOWN', ranIn: '', answer: '' }),
+    { what: 'stood still', at: 1500, since: 1000, host: 'c0h1.1' },
   ]
 
   test('is read as it was written, by several processes, each entry once, as soon as its line is whole', () => {
@@ -438,6 +704,22 @@ describe('a task of a live run', () => {
     expect(clusterOf('nonsense')).toBe(-1)
   })
 })
+
+function stateOf(index: number, free: number, changes: Partial<State> = {}): State {
+  return {
+    kind: Kind.State,
+    name: `c${index}`,
+    epoch: 1,
+    seq: 1,
+    draining: false,
+    inFlight: 0,
+    queueDepth: 0,
+    cloudfe: '',
+    services: [{ service: COMMON, free, total: 4, queued: 0 }],
+    received: [],
+    ...changes,
+  }
+}
 
 function status(index: number, changes: Partial<BrokerStatus> = {}): BrokerStatus {
   const peers = [0, 1, 2]
@@ -617,7 +899,7 @@ test('the picture of a live run fits in every terminal it is shown on', () => {
   const p = parseSettings(liveParameters, { clusters: 6, workerHosts: 5, clientHosts: 4 })
   const addresses = { localfe: '', localbe: '', cloudfe: '', statebe: '', http: '127.0.0.1:1' }
   const board = new Board(0)
-  board.judge = new Judge({ aftermathMs: 1, queueBound: 1 })
+  board.judge = new Judge(TERMS)
   board.clusters = Array.from(
     { length: p.clusters },
     (_, n) => new Cluster(n, addresses, [], p, '', () => {}),
