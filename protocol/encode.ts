@@ -12,6 +12,7 @@ import {
   U32_MAX,
   WORD,
 } from './native.ts'
+import { copyOctets, type PackedFrame, type RecordOctets } from './octets.ts'
 import type { PeerAddress, ReceivedFrom, Record, Reply, Request, ServiceCapacity, Token } from './record.ts'
 import {
   ADDRESS_MAX,
@@ -29,6 +30,8 @@ const SCRATCH_SIZE = 64 * 1024
 const SCRATCH_KEPT_MAX = 4 * 1024 * 1024
 /** More than any record takes, lists apart. The longest is REPLY with a full message and an inline body: about 9,000. */
 const RECORD_ROOM = 16 * 1024
+/** More than a record that is passed on takes besides its texts and its body. */
+const PASSED_ON_ROOM = 64
 /** More than one entry of any list takes. */
 const ENTRY_ROOM = 1024
 
@@ -40,12 +43,18 @@ const ENTRY_ROOM = 1024
  * and throw.
  */
 export class MessageEncoder {
-  #bytes: Buffer = Buffer.allocUnsafeSlow(SCRATCH_SIZE)
-  #view: DataView = viewOf(this.#bytes)
+  #bytes: Buffer
+  #view: DataView
   #at = HEADER_SIZE
   #count = 0
   #bodies: Buffer[] = []
   #bodiesSize = 0
+
+  /** @param size octets of room to begin with */
+  constructor(size = SCRATCH_SIZE) {
+    this.#bytes = Buffer.allocUnsafeSlow(Math.max(HEADER_SIZE, size))
+    this.#view = viewOf(this.#bytes)
+  }
 
   /** Starts a message from an epoch to an epoch (0: not known yet), forgetting what was not finished. */
   begin(from: number, to: number): void {
@@ -74,7 +83,7 @@ export class MessageEncoder {
   /** Appends a record. Its body may be referenced until the message has left: do not write to it again. */
   add(record: Record): void {
     if (this.#count >= RECORDS_MAX) throw new RangeError(`a message takes ${RECORDS_MAX} records`)
-    this.#room(RECORD_ROOM)
+    this.#room(roomFor(record))
     const start = this.#at
     this.#bytes[start] = record.kind
     this.#at = start + RECORD_HEADER_SIZE
@@ -176,6 +185,10 @@ export class MessageEncoder {
     view.setUint8(at + 9, record.flags)
     view.setUint32(at + 10, saturated(record.creditUpTo))
     this.#at = at + 14
+    if (record.octets !== undefined) {
+      this.#requestTail(record.octets)
+      return
+    }
     this.#id(record.id)
     this.#text8(record.service, NAME_MAX)
     this.#text8(record.traceparent, TRACEPARENT_MAX)
@@ -197,7 +210,35 @@ export class MessageEncoder {
     this.#text8(record.cluster, NAME_MAX)
     this.#text8(record.worker, NAME_MAX)
     this.#text16(record.message, MESSAGE_MAX)
-    this.#body(record.body)
+    if (record.octets === undefined) this.#body(record.body)
+    else this.#bodyOf(record.octets)
+  }
+
+  /** Id, service, traceparent and body as they came. */
+  #requestTail(octets: RecordOctets): void {
+    const { frame, bodyAt, bodyLength } = octets
+    if (frame === null) throw new RangeError('the record was let go of')
+    const inside = octets.ownFrame === null && bodyLength <= INLINE_BODY_MAX
+    const from = octets.idAt - 1
+    const end = inside ? bodyAt + bodyLength : bodyAt - 4
+    this.#octets(frame, from, end)
+    if (!inside) this.#body(octets.body)
+  }
+
+  #bodyOf(octets: RecordOctets): void {
+    const { frame, bodyAt, bodyLength } = octets
+    if (frame === null || octets.ownFrame !== null || bodyLength > INLINE_BODY_MAX) {
+      this.#body(octets.body)
+      return
+    }
+    this.#view.setUint32(this.#at, bodyLength)
+    this.#at += 4
+    if (bodyLength > 0) this.#octets(frame, bodyAt, bodyAt + bodyLength)
+  }
+
+  #octets(frame: PackedFrame, from: number, end: number): void {
+    copyOctets(frame, from, end, this.#bytes, this.#view, this.#at)
+    this.#at += end - from
   }
 
   /**
@@ -384,6 +425,20 @@ export class MessageEncoder {
       this.#counter(entry.count)
     }
   }
+}
+
+/** At least what a record takes; lists make room for themselves. */
+function roomFor(record: Record): number {
+  if (record.kind === Kind.Request && record.octets !== undefined) {
+    const { idAt, bodyAt, bodyLength } = record.octets
+    return PASSED_ON_ROOM + (bodyAt - idAt) + Math.min(bodyLength, INLINE_BODY_MAX)
+  }
+  if (record.kind === Kind.Reply && record.octets !== undefined) {
+    const { code, cluster, worker, message, octets } = record
+    const units = code.length + cluster.length + worker.length + message.length
+    return PASSED_ON_ROOM + 3 * units + Math.min(octets.bodyLength, INLINE_BODY_MAX)
+  }
+  return RECORD_ROOM
 }
 
 /** As 32 bits hold it. A fraction is dropped by what writes it: a budget must not grow on its way. */

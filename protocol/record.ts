@@ -1,3 +1,5 @@
+import type { RecordOctets } from './octets.ts'
+
 /**
  * The records of the native dialect: what clients, workers and brokers say to each other.
  *
@@ -118,6 +120,8 @@ export interface Request {
   /** W3C trace context, passed on unread; empty if none. */
   readonly traceparent: string
   readonly body: Uint8Array
+  /** Where id, traceparent and body lie, in one that is passed on as it came. */
+  readonly octets?: RecordOctets
 }
 
 /** Ends a task: with a body when `code` is empty, otherwise with an error. */
@@ -142,6 +146,8 @@ export interface Reply {
   /** What went wrong and what to do next; empty when done. */
   readonly message: string
   readonly body: Uint8Array
+  /** Where the body lies, in one that is passed on as it came. */
+  readonly octets?: RecordOctets
 }
 
 /** One piece of a stream. `index` counts from 0 within an attempt. */

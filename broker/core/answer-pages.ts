@@ -1,3 +1,4 @@
+import { copyOctets, type RecordOctets, unpackedReply } from '../../protocol/octets.ts'
 import type { Reply } from '../../protocol/record.ts'
 import { EMPTY_BODY, Kind } from '../../protocol/record.ts'
 
@@ -63,35 +64,41 @@ export class AnswerPages {
   unit = 0
 
   /** @param entry whose answer it is; at most one answer an entry */
-  push(entry: number, id: string, reply: Reply, at: number, neededUntil: number): void {
-    const { body, cluster, worker } = reply
-    const texts = id.length + cluster.length + worker.length
-    const room = TEXTS + texts + body.byteLength
+  push(entry: number, key: string | RecordOctets, reply: Reply, at: number, neededUntil: number): void {
+    const { cluster, worker, octets: source } = reply
+    const idLength = typeof key === 'string' ? key.length : key.idLength
+    // Small, and within a frame: it is copied from there, and no Buffer made of it.
+    const within = source !== undefined && source.ownFrame === null && source.bodyLength <= COPIED_ALWAYS_MAX
+    const body = within ? EMPTY_BODY : reply.body
+    const bodySize = within ? source.bodyLength : body.byteLength
+    const texts = idLength + cluster.length + worker.length
+    const room = TEXTS + texts + bodySize
     // The unusual is decided here, so that an answer that fails to fit leaves no half of itself behind.
     const isAside =
       reply.code !== '' ||
       reply.message !== '' ||
       reply.retryAfterMs !== 0 ||
-      body.byteLength > IN_PAGE_MAX ||
+      bodySize > IN_PAGE_MAX ||
       staysInPlace(body) ||
       cluster.length > 255 ||
       worker.length > 255 ||
       room > PAGE_SIZE ||
       !isLatin1(cluster) ||
       !isLatin1(worker)
-    const page = this.#pageWith(isAside ? TEXTS + id.length : room)
+    const page = this.#pageWith(isAside ? TEXTS + idLength : room)
     const { octets, view } = page
     const start = page.used
-    let next = writeText(octets, start + TEXTS, id)
+    let next = writeId(octets, view, start + TEXTS, key)
     view.setFloat64(start + AT, at)
     view.setFloat64(start + NEEDED_UNTIL, neededUntil)
     view.setUint32(start + ENTRY, entry)
-    view.setUint32(start + BODY_SIZE, body.byteLength)
-    octets[start + ID_LENGTH] = id.length
+    view.setUint32(start + BODY_SIZE, bodySize)
+    octets[start + ID_LENGTH] = idLength
     if (isAside) {
       octets[start + IS_ASIDE] = 1
+      const kept = unpackedReply(reply)
       // Not `slice`: that of a Buffer is no copy.
-      this.#aside.set(entry, staysInPlace(body) ? reply : { ...reply, body: new Uint8Array(body) })
+      this.#aside.set(entry, staysInPlace(body) ? kept : { ...kept, body: new Uint8Array(kept.body) })
     } else {
       octets[start + IS_ASIDE] = 0
       view.setUint32(start + ATTEMPTS, reply.attempts)
@@ -103,8 +110,10 @@ export class AnswerPages {
       octets[start + RETRYABLE] = reply.retryable ? 1 : 0
       next = writeText(octets, next, cluster)
       next = writeText(octets, next, worker)
-      octets.set(body, next)
-      next += body.byteLength
+      if (within && source.frame !== null)
+        copyOctets(source.frame, source.bodyAt, source.bodyAt + bodySize, octets, view, next)
+      else octets.set(body, next)
+      next += bodySize
     }
     page.used = (next + 7) & ~7
     view.setUint16(start + SIZE, (page.used - start) >>> 3)
@@ -145,12 +154,19 @@ export class AnswerPages {
   }
 
   /** Does the answer that lies there belong to the task of this id? */
-  isOf(pageNumber: number, unit: number, id: string): boolean {
+  isOf(pageNumber: number, unit: number, key: string | RecordOctets): boolean {
     const { octets } = this.#page(pageNumber)
     const start = unit << 3
-    const { length } = id
-    if (octets[start + ID_LENGTH] !== length) return false
-    for (let i = 0; i < length; i++) if (octets[start + TEXTS + i] !== id.charCodeAt(i)) return false
+    const at = start + TEXTS
+    if (typeof key === 'string') {
+      const { length } = key
+      if (octets[start + ID_LENGTH] !== length) return false
+      for (let i = 0; i < length; i++) if (octets[at + i] !== key.charCodeAt(i)) return false
+      return true
+    }
+    const { frame, idAt, idLength } = key
+    if (octets[start + ID_LENGTH] !== idLength || frame === null) return false
+    for (let i = 0; i < idLength; i++) if (octets[at + i] !== frame.view.getUint8(idAt + i)) return false
     return true
   }
 
@@ -218,6 +234,13 @@ function writeText(octets: Uint8Array, at: number, text: string): number {
   const { length } = text
   for (let i = 0; i < length; i++) octets[at + i] = text.charCodeAt(i)
   return at + length
+}
+
+function writeId(octets: Uint8Array, view: DataView, at: number, key: string | RecordOctets): number {
+  if (typeof key === 'string') return writeText(octets, at, key)
+  const { frame, idAt, idLength } = key
+  if (frame !== null) copyOctets(frame, idAt, idAt + idLength, octets, view, at)
+  return at + idLength
 }
 
 function readText(octets: Uint8Array, at: number, length: number): string {

@@ -134,15 +134,15 @@ export class Clients {
       this.#refuse(client, token, tooManyServices())
       return
     }
-    const fields = { priority: PRIORITY_DEFAULT, flags: 0, traceparent: '', body, creditUpTo: 0, token }
-    const task = new Task(id, service, fields, client, null, now, now + config.stockTaskTimeMs)
+    const fields = { id, priority: PRIORITY_DEFAULT, flags: 0, traceparent: '', body, creditUpTo: 0, token }
+    const task = new Task(service, fields, client, null, now, now + config.stockTaskTimeMs)
     client.add(task)
     scheduler.submit(task, now)
   }
 
   #request(client: Client, request: Request, oversized: readonly Token[] | undefined, now: number): void {
     const { config, counters, scheduler, port } = this.#context
-    const known = scheduler.ledger.find(request.id)
+    const known = scheduler.ledger.find(request.octets ?? request.id)
     if (known instanceof Answered) {
       counters.answeredAgain++
       port.send(client.link, { ...known.reply, token: request.token })
@@ -180,7 +180,7 @@ export class Clients {
       return
     }
     const time = Math.min(request.timeLeftMs, config.taskTimeMaxMs)
-    const task = new Task(request.id, service, request, client, null, now, now + time)
+    const task = new Task(service, request, client, null, now, now + time)
     client.add(task)
     scheduler.ledger.add(task)
     if (task.isStream && !client.waiting) this.#context.wheel.set(client, now + this.#silenceMax)

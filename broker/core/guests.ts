@@ -189,7 +189,7 @@ export class Guests {
     const service = scheduler.services.byName.get(request.service)
     let reason: RejectReason | null = RejectReason.NoService
     if (service !== undefined) {
-      const task = new Task(request.id, service, request, null, guest, now, now + request.timeLeftMs)
+      const task = new Task(service, request, null, guest, now, now + request.timeLeftMs)
       guest.tasks.add(task)
       reason = scheduler.host(task, now)
       if (reason !== null) guest.tasks.remove(task)

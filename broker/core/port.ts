@@ -8,7 +8,10 @@ import type { Link } from './link.ts'
  * None of these may call back into the core before it has returned.
  */
 export interface BrokerPort {
-  /** Gathers a record for a link; it leaves when the turn ends. */
+  /**
+   * Gathers a record for a link; it leaves when the turn ends. One with `octets` is written anew for the next: it is encoded
+   * before this returns, or a copy kept (`unpacked`). The core sends such for what came as such.
+   */
   send(link: Link, record: Record): void
   /** Publishes on statebe. */
   publish(state: State): void

@@ -1,4 +1,5 @@
 import { ErrorCode } from '../../protocol/error-code.ts'
+import { PackedReply, PackedRequest } from '../../protocol/octets.ts'
 import {
   EMPTY_BODY,
   Flag,
@@ -82,6 +83,9 @@ export class Scheduler {
   readonly #budget: RetryBudget
   /** Failed tasks that wait for the retry budget, oldest first. */
   readonly #deferred = new Set<Task>()
+  /** What is passed on as it came is sent as these, written anew each time. */
+  readonly #packedRequest = new PackedRequest()
+  readonly #packedReply = new PackedReply()
 
   constructor(
     config: CoreConfig,
@@ -283,7 +287,7 @@ export class Scheduler {
       const limit = this.#config.silentAttemptMs || (task.deadline - now) / 2
       this.#wheel.set(assignment, Math.min(now + limit, task.deadline))
     }
-    this.#port.send(worker.link, request(task, assignment.token, now))
+    this.#port.send(worker.link, this.#request(task, assignment.token, now))
   }
 
   #lend(task: Task, offer: Offer, now: number): void {
@@ -295,7 +299,40 @@ export class Scheduler {
     task.starts++
     task.streamed = 0
     this.#running++
-    this.#port.send(peer.link, request(task, assignment.token, now))
+    this.#port.send(peer.link, this.#request(task, assignment.token, now))
+  }
+
+  #request(task: Task, token: Token, now: number): Request {
+    const attempt = Math.min(task.starts, 255)
+    const timeLeftMs = Math.max(1, Math.min(U32_MAX, Math.ceil(task.deadline - now)))
+    const { octets, priority, flags, creditUpTo } = task
+    const service = task.service.name
+    if (octets === null) {
+      const { id, traceparent, body } = task
+      return {
+        kind: Kind.Request,
+        token,
+        id,
+        attempt,
+        timeLeftMs,
+        priority,
+        flags,
+        creditUpTo,
+        service,
+        traceparent,
+        body,
+      }
+    }
+    const request = this.#packedRequest
+    request.token = token
+    request.attempt = attempt
+    request.timeLeftMs = timeLeftMs
+    request.priority = priority
+    request.flags = flags
+    request.creditUpTo = creditUpTo
+    request.service = service
+    request.octets = octets
+    return request
   }
 
   /** @param ahead tasks that wait here before the one that is to go */
@@ -362,26 +399,47 @@ export class Scheduler {
       this.#timings.run[where].observeMs(runMs)
       this.#timings.total[where].observeMs(now - task.arrivedAt)
     }
-    this.#settle(
-      task,
-      {
-        kind: Kind.Reply,
-        token: task.token,
-        code: reply.code,
-        retryable: reply.retryable,
-        retryAfterMs: reply.retryAfterMs,
-        attempts: task.starts,
-        queuedUs: microseconds(queuedMs),
-        runUs: reply.runUs,
-        partials: reply.partials,
-        cluster: ranAtPeer ? executor.name : this.#config.name,
-        worker: ranAtPeer ? reply.worker : executor.name,
-        message: reply.message,
-        body: reply.body,
-      },
-      now,
-    )
+    const cluster = ranAtPeer ? executor.name : this.#config.name
+    const worker = ranAtPeer ? reply.worker : executor.name
+    this.#settle(task, this.#answer(task, reply, microseconds(queuedMs), cluster, worker), now)
     return true
+  }
+
+  #answer(task: Task, reply: Reply, queuedUs: number, cluster: string, worker: string): Reply {
+    const { code, retryable, retryAfterMs, runUs, partials, message, octets } = reply
+    const { token, starts: attempts } = task
+    if (octets === undefined) {
+      const { body } = reply
+      return {
+        kind: Kind.Reply,
+        token,
+        code,
+        retryable,
+        retryAfterMs,
+        attempts,
+        queuedUs,
+        runUs,
+        partials,
+        cluster,
+        worker,
+        message,
+        body,
+      }
+    }
+    const answer = this.#packedReply
+    answer.token = token
+    answer.code = code
+    answer.retryable = retryable
+    answer.retryAfterMs = retryAfterMs
+    answer.attempts = attempts
+    answer.queuedUs = queuedUs
+    answer.runUs = runUs
+    answer.partials = partials
+    answer.cluster = cluster
+    answer.worker = worker
+    answer.message = message
+    answer.octets = octets
+    return answer
   }
 
   /** A piece of a stream. @returns false when nobody waited for it or no credit was left for it */
@@ -772,22 +830,6 @@ export class Scheduler {
         membership.service.link(membership)
       }
     }
-  }
-}
-
-function request(task: Task, token: Token, now: number): Request {
-  return {
-    kind: Kind.Request,
-    token,
-    id: task.id,
-    attempt: Math.min(task.starts, 255),
-    timeLeftMs: Math.max(1, Math.min(U32_MAX, Math.ceil(task.deadline - now))),
-    priority: task.priority,
-    flags: task.flags,
-    creditUpTo: task.creditUpTo,
-    service: task.service.name,
-    traceparent: task.traceparent,
-    body: task.body,
   }
 }
 

@@ -1,3 +1,4 @@
+import type { RecordOctets } from '../../protocol/octets.ts'
 import type { Reply } from '../../protocol/record.ts'
 import { type Answered, AnswerPages } from './answer-pages.ts'
 import type { Task } from './task.ts'
@@ -66,8 +67,9 @@ export class TaskLedger {
     return this.#underWay
   }
 
-  find(id: string): Task | Answered | undefined {
-    const hash = this.#hash(id)
+  /** @param key an id, in either form */
+  find(key: string | RecordOctets): Task | Answered | undefined {
+    const hash = this.#hash(key)
     const entries = this.#entries
     let entry = this.#heads[hash & (this.#heads.length - 1)] ?? 0
     while (entry !== 0) {
@@ -75,11 +77,11 @@ export class TaskLedger {
       if (entries[at + HASH] === hash) {
         const task = this.#tasks[entry] ?? null
         if (task !== null) {
-          if (task.id === id) return task
+          if (task.hasId(key)) return task
         } else {
           const pageNumber = entries[at + PAGE_NUMBER] ?? 0
           const unit = entries[at + UNIT] ?? 0
-          if (this.#answers.isOf(pageNumber, unit, id)) return this.#answers.read(pageNumber, unit)
+          if (this.#answers.isOf(pageNumber, unit, key)) return this.#answers.read(pageNumber, unit)
         }
       }
       entry = entries[at + NEXT] ?? 0
@@ -88,7 +90,7 @@ export class TaskLedger {
   }
 
   add(task: Task): void {
-    const entry = this.#take(this.#hash(task.id))
+    const entry = this.#take(this.#hash(task.key))
     this.#tasks[entry] = task
     task.ledgerEntry = entry
     this.#underWay++
@@ -106,7 +108,7 @@ export class TaskLedger {
 
   /** The task has ended: its answer takes its place. */
   answer(task: Task, reply: Reply, now: number): void {
-    const size = reply.body.byteLength + OVERHEAD
+    const size = (reply.octets?.bodyLength ?? reply.body.byteLength) + OVERHEAD
     const neededUntil = task.mayStartTwice ? Number.NEGATIVE_INFINITY : task.deadline
     if (size > this.#bytesMax) {
       this.#forgottenUntil = Math.max(this.#forgottenUntil, neededUntil)
@@ -118,13 +120,13 @@ export class TaskLedger {
     }
     while (this.#answered > 0 && this.#bytes + size > this.#bytesMax) this.#dropOldest()
     let entry = task.ledgerEntry
-    if (entry === 0) entry = this.#take(this.#hash(task.id))
+    if (entry === 0) entry = this.#take(this.#hash(task.key))
     else {
       task.ledgerEntry = 0
       this.#tasks[entry] = null
       this.#underWay--
     }
-    this.#answers.push(entry, task.id, reply, now, neededUntil)
+    this.#answers.push(entry, task.key, reply, now, neededUntil)
     this.#entries[entry * STRIDE + PAGE_NUMBER] = this.#answers.pageNumber
     this.#entries[entry * STRIDE + UNIT] = this.#answers.unit
     this.#answered++
@@ -159,7 +161,22 @@ export class TaskLedger {
   // ---------------------------------------------------------------- the table
 
   /** Each step mixes all that came before with the seed, so that ids that hash alike with one do not with another. */
-  #hash(id: string): number {
+  #hash(key: string | RecordOctets): number {
+    return typeof key === 'string' ? this.#hashText(key) : this.#hashOctets(key)
+  }
+
+  #hashOctets({ frame, idAt, idLength }: RecordOctets): number {
+    let hash = this.#seed
+    if (frame === null) return hash
+    const { view } = frame
+    for (let at = idAt; at < idAt + idLength; at++) {
+      hash = Math.imul(hash ^ view.getUint8(at), 0x9e3779b1)
+      hash ^= hash >>> 15
+    }
+    return hash
+  }
+
+  #hashText(id: string): number {
     let hash = this.#seed
     for (let i = 0; i < id.length; i++) {
       hash = Math.imul(hash ^ id.charCodeAt(i), 0x9e3779b1)

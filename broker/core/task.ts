@@ -1,19 +1,22 @@
-import { Flag } from '../../protocol/record.ts'
+import { RecordOctets } from '../../protocol/octets.ts'
+import { EMPTY_BODY, Flag, type Request } from '../../protocol/record.ts'
 import type { Assignment } from './assignment.ts'
 import type { Client } from './client.ts'
 import type { Guest } from './guest.ts'
 import type { Service } from './service.ts'
 import { Timed } from './timing-wheel.ts'
 
+/** What a task is made of, as it comes: a REQUEST, or what stands for a stock client's. */
+export type TaskFields = Pick<
+  Request,
+  'id' | 'priority' | 'flags' | 'traceparent' | 'body' | 'creditUpTo' | 'token' | 'octets'
+>
+
 /** A task from its arrival to its one answer. Its deadline waits in the wheel. */
 export class Task extends Timed {
-  /** The client's own, the same over all its retries; made here for a stock client's task. */
-  readonly id: string
   readonly service: Service
   readonly priority: number
   readonly flags: number
-  readonly traceparent: string
-  readonly body: Uint8Array
   readonly arrivedAt: number
   deadline: number
 
@@ -47,35 +50,61 @@ export class Task extends Timed {
   queuePrev: Task | null = null
   queueNext: Task | null = null
 
+  /** What is passed on as it came; null where the task came as an object. */
+  readonly octets: RecordOctets | null
+  readonly #fields: TaskFields | null
+
   constructor(
-    id: string,
     service: Service,
-    request: {
-      readonly priority: number
-      readonly flags: number
-      readonly traceparent: string
-      readonly body: Uint8Array
-      readonly creditUpTo: number
-      readonly token: number
-    },
+    fields: TaskFields,
     client: Client | null,
     guest: Guest | null,
     arrivedAt: number,
     deadline: number,
   ) {
     super()
-    this.id = id
     this.service = service
-    this.priority = request.priority
-    this.flags = request.flags
-    this.traceparent = request.traceparent
-    this.body = request.body
-    this.creditUpTo = request.creditUpTo
-    this.token = request.token
+    this.priority = fields.priority
+    this.flags = fields.flags
+    this.creditUpTo = fields.creditUpTo
+    this.token = fields.token
     this.client = client
     this.guest = guest
     this.arrivedAt = arrivedAt
     this.deadline = deadline
+    if (fields.octets === undefined) {
+      this.octets = null
+      this.#fields = fields
+    } else {
+      this.octets = new RecordOctets()
+      this.octets.copy(fields.octets)
+      this.#fields = null
+    }
+  }
+
+  /** The client's own, the same over all its retries; made here for a stock client's task. */
+  get id(): string {
+    return this.octets?.id ?? this.#fields?.id ?? ''
+  }
+
+  /** The same, in whichever form it is at hand. */
+  get key(): string | RecordOctets {
+    return this.octets ?? this.#fields?.id ?? ''
+  }
+
+  /** @param key an id, in either form */
+  hasId(key: string | RecordOctets): boolean {
+    if (typeof key === 'string' || this.octets === null)
+      return this.id === (typeof key === 'string' ? key : key.id)
+    return this.octets.hasIdOf(key)
+  }
+
+  get traceparent(): string {
+    return this.octets?.traceparent ?? this.#fields?.traceparent ?? ''
+  }
+
+  get body(): Uint8Array {
+    return this.octets?.body ?? this.#fields?.body ?? EMPTY_BODY
   }
 
   get mayStartTwice(): boolean {

@@ -1,4 +1,5 @@
 import { MessageEncoder } from '../../protocol/encode.ts'
+import { unpacked } from '../../protocol/octets.ts'
 import { Kind, type Record } from '../../protocol/record.ts'
 import { writeStockHeartbeat, writeStockReply, writeStockRequest } from '../../protocol/stock.ts'
 import type { Link } from '../core/link.ts'
@@ -6,10 +7,18 @@ import type { Link } from '../core/link.ts'
 /** Octets of records that travel in one message at most; what is larger is cut into several. */
 const MESSAGE_SOFT_MAX = 65_536
 
+const NO_RECORDS: Record[] = []
+
 /** What one turn has for one link. */
 class Batch {
   readonly routingId: Buffer
-  records: Record[] = []
+  /** It is among the links that this turn has something for. */
+  dirty = false
+  records: Record[] = NO_RECORDS
+  /** Once tasks are passed on, which cannot wait as records: what has been packed so far. */
+  encoder: MessageEncoder | null = null
+  /** The receiver's epoch in the message under way. */
+  to = 0
 
   constructor(link: Link) {
     this.routingId = Buffer.from(link.key, 'latin1')
@@ -33,8 +42,12 @@ class StockLine {
   count = 0
 }
 
-/** Sends one message. `records` are what is in it, for the case that it does not leave. */
-export type Transmit = (link: Link, frames: Uint8Array[], records: readonly Record[]) => void
+/** Octets that an encoder has room for at first, and how many wait for the next turn that passes tasks on. */
+const ENCODER_SIZE = 4096
+const ENCODERS_KEPT = 64
+
+/** Sends one message. `record` is what is in it, for the case that it does not leave; null: what the frames say. */
+export type Transmit = (link: Link, frames: Uint8Array[], record: Record | null) => void
 
 /**
  * Gathers what the core sends during a turn and packs it when the turn ends: one message a link, however many tasks.
@@ -44,6 +57,8 @@ export class Outbox {
   readonly #epoch: number
   readonly #transmit: Transmit
   readonly #encoder = new MessageEncoder()
+  /** Those that no link has. */
+  readonly #encoders: MessageEncoder[] = []
   /** Links that this turn has something for, the first `#dirtyCount`. */
   #dirty: (Link | null)[] = []
   #dirtyCount = 0
@@ -62,13 +77,36 @@ export class Outbox {
     if (link.dialect !== 'native') {
       const line = link.socket === 'localbe' ? this.#toStockWorkers : this.#toStockClients
       line.links[line.count] = link
-      line.records[line.count] = record
+      line.records[line.count] = unpacked(record)
       line.count++
       return
     }
     const batch = batchOf(link)
-    if (batch.records.length === 0) this.#dirty[this.#dirtyCount++] = link
-    batch.records.push(record)
+    if (!batch.dirty) {
+      batch.dirty = true
+      this.#dirty[this.#dirtyCount++] = link
+    }
+    if (batch.encoder !== null) this.#encode(link, batch, batch.encoder, record)
+    else if ((record.kind === Kind.Request || record.kind === Kind.Reply) && record.octets !== undefined) {
+      const encoder = this.#encoders.pop() ?? new MessageEncoder(ENCODER_SIZE)
+      batch.encoder = encoder
+      batch.to = link.epoch
+      encoder.begin(this.#epoch, link.epoch)
+      const { records } = batch
+      batch.records = NO_RECORDS
+      for (const before of records) this.#encode(link, batch, encoder, before)
+      this.#encode(link, batch, encoder, record)
+    } else if (batch.records.length === 0) batch.records = [record]
+    else batch.records.push(record)
+  }
+
+  #encode(link: Link, batch: Batch, encoder: MessageEncoder, record: Record): void {
+    if (batch.to !== link.epoch || encoder.size >= MESSAGE_SOFT_MAX) {
+      if (encoder.count > 0) this.#transmit(link, [batch.routingId, ...encoder.finish()], null)
+      batch.to = link.epoch
+      encoder.begin(this.#epoch, link.epoch)
+    }
+    encoder.add(record)
   }
 
   flush(): void {
@@ -84,27 +122,31 @@ export class Outbox {
       if (link === null) continue
       dirty[i] = null
       const batch = batchOf(link)
-      const records = batch.records
-      batch.records = []
-      this.#pack(link, batch.routingId, records)
+      const { records, encoder, routingId } = batch
+      batch.dirty = false
+      batch.records = NO_RECORDS
+      batch.encoder = null
+      if (encoder === null) {
+        this.#pack(link, routingId, records)
+        continue
+      }
+      this.#transmit(link, [routingId, ...encoder.finish()], null)
+      if (this.#encoders.length < ENCODERS_KEPT) this.#encoders.push(encoder)
     }
     this.#spare = dirty
   }
 
-  #pack(link: Link, routingId: Buffer, records: Record[]): void {
+  #pack(link: Link, routingId: Buffer, records: readonly Record[]): void {
     const encoder = this.#encoder
-    let from = 0
     encoder.begin(this.#epoch, link.epoch)
-    for (let i = 0; i < records.length; i++) {
-      const record = records[i]
-      if (record === undefined) continue
+    for (const record of records) {
+      if (encoder.size >= MESSAGE_SOFT_MAX) {
+        this.#transmit(link, [routingId, ...encoder.finish()], null)
+        encoder.begin(this.#epoch, link.epoch)
+      }
       encoder.add(record)
-      if (encoder.size < MESSAGE_SOFT_MAX || i === records.length - 1) continue
-      this.#transmit(link, [routingId, ...encoder.finish()], records.slice(from, i + 1))
-      from = i + 1
-      encoder.begin(this.#epoch, link.epoch)
     }
-    this.#transmit(link, [routingId, ...encoder.finish()], from === 0 ? records : records.slice(from))
+    this.#transmit(link, [routingId, ...encoder.finish()], null)
   }
 
   #flushStock(line: StockLine): void {
@@ -127,19 +169,18 @@ export class Outbox {
         this.#transmit(
           link,
           writeStockRequest(link.dialect, batchOf(link).routingId, record.token, record.body),
-          [record],
+          record,
         )
         return
       case Kind.Heartbeat:
-        if (link.dialect === 'ppp')
-          this.#transmit(link, writeStockHeartbeat(batchOf(link).routingId), [record])
+        if (link.dialect === 'ppp') this.#transmit(link, writeStockHeartbeat(batchOf(link).routingId), record)
         return
       case Kind.Reply: {
         // A Lazy Pirate that hears nothing sends again, which is what a retryable error asks for. It takes whatever it
         // hears for the answer, so an error is put into words only when asking again is pointless.
         if (record.code !== '' && record.retryable) return
         const body = record.code === '' ? record.body : errorText(record.code, record.message)
-        this.#transmit(link, writeStockReply(link.envelope, body), [record])
+        this.#transmit(link, writeStockReply(link.envelope, body), record)
         return
       }
       default:

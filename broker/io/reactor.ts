@@ -3,7 +3,13 @@ import { hostname } from 'node:os'
 import { nanoid } from 'nanoid'
 import type { Router, Socket } from 'zeromq'
 import { context } from 'zeromq'
-import { decodeIntroduction, decodeMessage, decodeRefusal, peekVersion } from '../../protocol/decode.ts'
+import {
+  decodeIntroduction,
+  decodeMessage,
+  decodePacked,
+  decodeRefusal,
+  peekVersion,
+} from '../../protocol/decode.ts'
 import { DecodeReason } from '../../protocol/decode-error.ts'
 import { MessageEncoder } from '../../protocol/encode.ts'
 import { isNative } from '../../protocol/native.ts'
@@ -83,7 +89,7 @@ export class Reactor implements BrokerPort {
   constructor(options: ReactorOptions) {
     this.#options = options
     this.#limits = { bodyMax: options.core.bodyMax }
-    this.#outbox = new Outbox(this.#epoch, (link, frames, records) => this.#transmit(link, frames, records))
+    this.#outbox = new Outbox(this.#epoch, (link, frames, record) => this.#transmit(link, frames, record))
   }
 
   /** The pure core. */
@@ -249,7 +255,7 @@ export class Reactor implements BrokerPort {
   }
 
   #decode(socket: LinkSocket, frames: Buffer[]): Message | null {
-    const message = decodeMessage(frames, 1, this.#limits)
+    const message = decodePacked(frames, 1, this.#limits)
     if (!('error' in message)) return message
     this.#malformed(socket, message.error)
     const packed = frames[1]
@@ -399,7 +405,7 @@ export class Reactor implements BrokerPort {
 
   // ---------------------------------------------------------------- sending
 
-  #transmit(link: Link, frames: Uint8Array[], records: readonly Record[]): void {
+  #transmit(link: Link, frames: Uint8Array[], record: Record | null): void {
     const sockets = this.#sockets
     if (sockets === undefined || this.#closed) return
     const counter = this.traffic.sent[link.socket]
@@ -408,7 +414,7 @@ export class Reactor implements BrokerPort {
     sockets[link.socket].send(frames).catch((error: unknown) => {
       const reason = this.#sendFailed(link.socket, error)
       if (reason === null || this.#core === undefined) return
-      this.#core.undelivered(link, records, reason, this.now())
+      this.#core.undelivered(link, record === null ? recordsOf(frames) : [record], reason, this.now())
       this.#endTurn()
     })
   }
@@ -459,6 +465,13 @@ async function bind(socket: Socket, name: SocketName, endpoint: string): Promise
             : 'check that the address is one of this host'
     throw new Error(`${name} cannot be bound to ${endpoint} (${code}): ${advice}`, { cause: error })
   }
+}
+
+/** What is in a message of ours. */
+function recordsOf(frames: readonly Uint8Array[]): readonly Record[] {
+  const message = decodeMessage(frames, 1, { bodyMax: Number.MAX_SAFE_INTEGER })
+  if ('error' in message) throw new Error(`a message of our own cannot be read: ${message.error}`)
+  return message.records
 }
 
 /** What peers can connect to: a wildcard is an address only on this host. */

@@ -8,8 +8,8 @@ import { Worker } from '../../broker/core/worker.ts'
 import { EMPTY_BODY } from '../../protocol/record.ts'
 import { lottery } from './broker-rig.ts'
 
-const fields = { priority: 4, flags: 0, traceparent: '', body: EMPTY_BODY, creditUpTo: 0, token: 0 }
-const task = new Task('t', new Service(''), fields, null, null, 0, 1000)
+const fields = { id: 't', priority: 4, flags: 0, traceparent: '', body: EMPTY_BODY, creditUpTo: 0, token: 0 }
+const task = new Task(new Service(''), fields, null, null, 0, 1000)
 const worker = new Worker(new Link('localbe', 'w'), 'w', 1000, 0)
 
 test('a token finds its assignment while that is open, and nothing after', () => {

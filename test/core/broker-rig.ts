@@ -8,6 +8,9 @@ import type { CoreConfig } from '../../broker/core/config.ts'
 import type { BrokerEvent } from '../../broker/core/event.ts'
 import type { Dialect, Link, LinkSocket, UndeliveredReason } from '../../broker/core/link.ts'
 import type { BrokerPort } from '../../broker/core/port.ts'
+import { decodePacked } from '../../protocol/decode.ts'
+import { MessageEncoder } from '../../protocol/encode.ts'
+import { unpacked } from '../../protocol/octets.ts'
 import type {
   Hello,
   Message,
@@ -64,6 +67,17 @@ export const CONFIG: CoreConfig = {
   busyRetryAfterMs: 100,
 }
 
+const encoder = new MessageEncoder()
+
+/** As it comes over the wire to a broker: REQUEST and REPLY are passed on as octets, and written anew by the next message. */
+export function packed(message: Message): Message {
+  encoder.begin(message.from, message.to)
+  for (const record of message.records) encoder.add(record)
+  const decoded = decodePacked(encoder.finish(), 0, { bodyMax: Number.MAX_SAFE_INTEGER })
+  if ('error' in decoded) throw new Error(decoded.error)
+  return message.oversized === undefined ? decoded : { ...decoded, oversized: message.oversized }
+}
+
 /** Uniform in [0, 1), the same at each run (mulberry32). */
 export function lottery(seed: number): () => number {
   let state = seed >>> 0
@@ -118,8 +132,9 @@ export class Rig implements BrokerPort {
   // ---------------------------------------------------------------- the port
 
   send(link: Link, record: Record): void {
-    this.wire.push({ link, record, at: this.now })
-    this.#actors.get(`${link.socket} ${link.key}`)?.take(record, link)
+    const kept = unpacked(record)
+    this.wire.push({ link, record: kept, at: this.now })
+    this.#actors.get(`${link.socket} ${link.key}`)?.take(kept, link)
   }
   publish(state: State): void {
     this.states.push(state)
@@ -165,7 +180,7 @@ export class Rig implements BrokerPort {
     if (this.#inside) throw new Error('the rig was called from within the port')
     this.#inside = true
     try {
-      this.broker[socket](key, message, this.now)
+      this.broker[socket](key, packed(message), this.now)
     } finally {
       this.#inside = false
     }

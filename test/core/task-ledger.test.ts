@@ -11,8 +11,8 @@ const service = new Service('')
 const SEED = 1
 
 function task(id: string, deadline = 1000, flags = 0): Task {
-  const fields = { priority: 4, flags, traceparent: '', body: EMPTY_BODY, creditUpTo: 0, token: 0 }
-  return new Task(id, service, fields, null, null, 0, deadline)
+  const fields = { id, priority: 4, flags, traceparent: '', body: EMPTY_BODY, creditUpTo: 0, token: 0 }
+  return new Task(service, fields, null, null, 0, deadline)
 }
 const reply = (octets: number) => aReply({ body: new Uint8Array(octets) })
 

@@ -8,8 +8,8 @@ import { EMPTY_BODY, PRIORITY_MAX } from '../../protocol/record.ts'
 const service = new Service('')
 
 function task(id: string, priority: number, arrivedAt: number, starts = 0): Task {
-  const fields = { priority, flags: 0, traceparent: '', body: EMPTY_BODY, creditUpTo: 0, token: 0 }
-  const made = new Task(id, service, fields, null, null, arrivedAt, arrivedAt + 1000)
+  const fields = { id, priority, flags: 0, traceparent: '', body: EMPTY_BODY, creditUpTo: 0, token: 0 }
+  const made = new Task(service, fields, null, null, arrivedAt, arrivedAt + 1000)
   made.starts = starts
   return made
 }

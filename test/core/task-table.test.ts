@@ -8,8 +8,16 @@ import { EMPTY_BODY } from '../../protocol/record.ts'
 const service = new Service('')
 
 function taskOf(token: number): Task {
-  const fields = { priority: 4, flags: 0, traceparent: '', body: EMPTY_BODY, creditUpTo: 0, token }
-  return new Task(`task-${token}`, service, fields, null, null, 0, 0)
+  const fields = {
+    id: `task-${token}`,
+    priority: 4,
+    flags: 0,
+    traceparent: '',
+    body: EMPTY_BODY,
+    creditUpTo: 0,
+    token,
+  }
+  return new Task(service, fields, null, null, 0, 0)
 }
 
 test('finds what a Map would find, whatever tokens others choose', () => {

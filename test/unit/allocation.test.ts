@@ -16,7 +16,7 @@ import {
 } from '../../bench/load/native-wire.ts'
 import { Broker } from '../../broker/core/broker.ts'
 import { Outbox } from '../../broker/io/outbox.ts'
-import { decodeMessage } from '../../protocol/decode.ts'
+import { decodePacked } from '../../protocol/decode.ts'
 import { Kind, Role } from '../../protocol/record.ts'
 import { aHello, CONFIG, lottery } from '../core/broker-rig.ts'
 
@@ -90,7 +90,7 @@ class Loop implements RecordReader {
   }
 
   #receive(socket: 'localfe' | 'localbe', frames: Buffer[]): void {
-    const message = decodeMessage(frames, 0, { bodyMax: 1 << 20 })
+    const message = decodePacked(frames, 0, { bodyMax: 1 << 20 })
     if ('error' in message) throw new Error(message.error)
     this.#broker[socket](socket, message, 0)
     this.#outbox.flush()

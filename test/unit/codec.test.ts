@@ -1,9 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decodeIntroduction, decodeMessage, decodeRefusal, peekVersion } from '../../protocol/decode.ts'
+import {
+  decodeIntroduction,
+  decodeMessage,
+  decodePacked,
+  decodeRefusal,
+  peekVersion,
+} from '../../protocol/decode.ts'
 import { DecodeReason } from '../../protocol/decode-error.ts'
 import { MessageEncoder } from '../../protocol/encode.ts'
 import { INLINE_BODY_MAX, isNative, RECORDS_MAX } from '../../protocol/native.ts'
+import { unpacked } from '../../protocol/octets.ts'
 import type { Message, Record, Reply, Request } from '../../protocol/record.ts'
 import { EMPTY_BODY, Kind, MESSAGE_MAX, NAME_MAX, RejectReason, Role } from '../../protocol/record.ts'
 import * as arbitrary from '../arbitraries.ts'
@@ -513,6 +520,87 @@ describe('a malformed message is an error, and says which', () => {
       const rejected: Record = { kind: Kind.Reject, token: 1, reason, free: 0, received: 1, worker: '' }
       expect(decode(encode([rejected])).records).toEqual([rejected])
     }
+  })
+})
+
+describe('what is read to be passed on', () => {
+  /** Bodies inline and in frames of their own, whatever their size: another encoder may draw the line elsewhere. */
+  function written(requests: readonly (Request & { inline: boolean })[]): Buffer[] {
+    const frames = [encode([])[0] ?? Buffer.alloc(0)]
+    const bodies: Buffer[] = []
+    for (const { inline, ...request } of requests) {
+      const [frame = Buffer.alloc(0)] = encode([{ ...request, body: EMPTY_BODY }])
+      const head = Buffer.from(frame.subarray(12))
+      const { length } = request.body
+      head.writeUInt32BE(inline ? length : length + 0x8000_0000, head.length - 4)
+      head.writeUInt32BE(head.length - 5 + (inline ? length : 0), 1)
+      frames.push(head)
+      if (inline) frames.push(Buffer.from(request.body))
+      else bodies.push(Buffer.from(request.body))
+    }
+    return [Buffer.concat(frames), ...bodies]
+  }
+  const anywhere = fc.array(
+    fc
+      .tuple(arbitrary.request, fc.boolean(), fc.option(fc.integer({ min: 1, max: 10_000 })))
+      .map(([request, inline, size]) => ({
+        ...request,
+        inline,
+        body: size === null ? request.body : Buffer.alloc(size, size),
+      })),
+    { maxLength: 5 },
+  )
+
+  test('says the same, and is written as if it had been taken apart', () => {
+    fc.assert(
+      fc.property(arbitrary.message, (message) => {
+        const frames = encode(message.records, message.from, message.to)
+        const whole = decodeMessage(frames, 0, LIMITS)
+        const result = decodePacked(frames, 0, LIMITS)
+        if ('error' in result || 'error' in whole) throw new Error('not decoded')
+        expect(plain({ ...result, records: result.records.map(unpacked) })).toEqual(plain(whole))
+        expect(encode(result.records, message.from, message.to)).toEqual(frames)
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('wherever its bodies lie', () => {
+    fc.assert(
+      fc.property(anywhere, (requests) => {
+        const frames = written(requests)
+        const result = decodePacked(frames, 0, LIMITS)
+        if ('error' in result) throw new Error(result.error)
+        expect(encode(result.records)).toEqual(encode(requests))
+      }),
+    )
+  })
+
+  test('is refused for the same reasons', () => {
+    const changes = fc.array(fc.tuple(fc.nat({ max: 2000 }), arbitrary.u8), { minLength: 1, maxLength: 4 })
+    fc.assert(
+      fc.property(arbitrary.message, changes, fc.nat({ max: 5000 }), (message, mutations, bodyMax) => {
+        const frames = encode(message.records, message.from, message.to)
+        const [frame] = frames
+        if (frame !== undefined) for (const [at, octet] of mutations) frame[at % frame.length] = octet
+        const whole = decodeMessage(frames, 0, { bodyMax })
+        const result = decodePacked(frames, 0, { bodyMax })
+        if ('error' in result || 'error' in whole) expect(result).toEqual(whole)
+        else expect(plain({ ...result, records: result.records.map(unpacked) })).toEqual(plain(whole))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('is written anew by the next message, and lets go of the frames of the last', () => {
+    const first = decodePacked(encode([REQUEST, REQUEST, REPLY]), 0, LIMITS)
+    if ('error' in first) throw new Error(first.error)
+    const [request, second] = first.records
+    const next = decodePacked(encode([{ ...REQUEST, id: 'id-2' }]), 0, LIMITS)
+    if ('error' in next) throw new Error(next.error)
+    expect(next.records[0]).toBe(request)
+    expect(request).toMatchObject({ id: 'id-2' })
+    expect(second).toMatchObject({ octets: { frame: null, ownFrame: null } })
   })
 })
 
