@@ -3,7 +3,7 @@ import type { FaultHandle } from '../report/collector.ts'
 import type { Lane, Pipe } from './network.ts'
 import type { Node } from './node.ts'
 import { Random } from './random.ts'
-import type { FaultKind, Parameters, Scripted } from './scenario.ts'
+import { type FaultKind, JOINS_MAX, numberOfNode, type Scripted } from './scenario.ts'
 import type { Cluster, Simulation } from './simulation.ts'
 import { type Place, place } from './troubles.ts'
 
@@ -18,16 +18,6 @@ interface UnderWay {
 }
 
 const BETWEEN_TWO: ReadonlySet<FaultKind> = new Set(['partition', 'one-way', 'slow'])
-const OF_A_WORKER: ReadonlySet<FaultKind> = new Set(['worker', 'freeze-worker', 'silent', 'twice'])
-const OF_A_CLIENT: ReadonlySet<FaultKind> = new Set(['client', 'freeze-client'])
-
-/** Which worker or client a fault is about; null when it is about none. */
-function numberOfNode(fault: FaultKind, node: number, { workers, clients }: Parameters): number | null {
-  if (OF_A_WORKER.has(fault)) return node % Math.max(1, workers)
-  if (OF_A_CLIENT.has(fault)) return node % Math.max(1, clients)
-  return null
-}
-
 /** What goes wrong, when, and for how long: drawn from the seed, or by script. */
 export class Faults {
   /** All that have begun, in order, as a script would have them: for replay, reports, and for making scenarios smaller. */
@@ -92,7 +82,9 @@ export class Faults {
     const { clusters, ledger, p } = this.#simulation
     const cluster = clusters[scripted.cluster ?? this.#random.below(clusters.length)]
     if (cluster === undefined || (cluster.gone && scripted.fault !== 'join')) return
-    const node = scripted.node ?? this.#random.below(1 << 20)
+    const drawn = scripted.node ?? this.#random.below(1 << 20)
+    const number = numberOfNode(scripted.fault, drawn, p)
+    const node = number ?? drawn
     const other = clusters[scripted.other ?? this.#random.below(clusters.length)] ?? cluster
     const forMs = scripted.forMs ?? p.faultForMs
     const places = this.#places(scripted.fault, cluster, other, node)
@@ -107,7 +99,7 @@ export class Faults {
       ledger.series?.faultBegins(at, {
         kind: scripted.fault,
         cluster: cluster.index,
-        node: numberOfNode(scripted.fault, node, p),
+        node: number,
         other: BETWEEN_TWO.has(scripted.fault) && other !== cluster ? other.index : null,
       }) ?? -1
     const undo = this.#commit(scripted.fault, cluster, other, node, at)
@@ -261,7 +253,7 @@ export class Faults {
         return nothing
       }
       case 'join':
-        if (simulation.clusters.length < simulation.p.clusters + 4) simulation.addCluster(at)
+        if (simulation.clusters.length < simulation.p.clusters + JOINS_MAX) simulation.addCluster(at)
         return nothing
       case 'leave':
         this.#leave(cluster, at)

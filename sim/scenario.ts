@@ -32,6 +32,12 @@ export const FAULTS = [
 export type FaultKind = (typeof FAULTS)[number]
 export const faultKind = z.enum(FAULTS)
 
+/** Faults of one worker, and of one client: what a fault's `node` numbers. For others it only tells which of several to take. */
+const OF_A_WORKER: ReadonlySet<FaultKind> = new Set(['worker', 'freeze-worker', 'silent', 'twice'])
+const OF_A_CLIENT: ReadonlySet<FaultKind> = new Set(['client', 'freeze-client'])
+/** Clusters that may join a run. */
+export const JOINS_MAX = 4
+
 /** One fault of a script, at its exact time. */
 const scripted = z.strictObject({
   /** From the start, ms. */
@@ -39,7 +45,7 @@ const scripted = z.strictObject({
   fault: faultKind,
   /** Where: the cluster's number; without it, any. */
   cluster: count.optional(),
-  /** Whose: the worker's or client's number in its cluster; without it, any. */
+  /** Whose: the worker's or client's number in its cluster; for other faults any number; without it, any. */
   node: count.optional(),
   /** The other cluster of a partition or slow link; without it, any. */
   other: count.optional(),
@@ -68,11 +74,7 @@ export type LinkTerms = z.infer<typeof linkTerms>
 
 const policyNames = Object.keys(POLICIES)
 
-/**
- * Everything that a run depends on besides its seed. The defaults are the founding case: 12 clusters at 80 % load, one
- * busier than the rest, a cluster killed every 10 s and brought back.
- */
-export const parameters = z.strictObject({
+const fields = z.strictObject({
   clusters: count.min(1).max(4096).default(12).describe('clusters, a broker each'),
   workers: count.default(300).describe('workers in each cluster'),
   slots: count.min(1).default(1).describe('tasks a worker does at once'),
@@ -199,10 +201,104 @@ export const parameters = z.strictObject({
     .default(false)
     .describe('freeze records on their way, so that a core that writes into them throws'),
 })
-export type Parameters = z.infer<typeof parameters>
+export type Parameters = z.infer<typeof fields>
+
+/**
+ * Everything that a run depends on besides its seed. The defaults are the founding case: 12 clusters at 80 % load, one
+ * busier than the rest, a cluster killed every 10 s and brought back.
+ */
+export const parameters = fields.superRefine((p, context) => {
+  for (const [index, link] of p.links.entries()) {
+    for (const { at, value, message } of linkProblems(link, p.links.slice(0, index), p))
+      context.addIssue({ code: 'custom', path: ['links', index, ...at], message, input: value })
+  }
+  for (const [index, fault] of p.script.entries()) {
+    for (const { at, value, message } of faultProblems(fault, p))
+      context.addIssue({ code: 'custom', path: ['script', index, ...at], message, input: value })
+  }
+})
+
+/** Something that a scenario names and that is not there. */
+interface Absence {
+  readonly at: readonly string[]
+  readonly value: unknown
+  readonly message: string
+}
+
+function linkProblems(link: LinkTerms, before: readonly LinkTerms[], p: Parameters): Absence[] {
+  const { from, to } = link
+  const clusters = p.clusters + joinsBy(Number.POSITIVE_INFINITY, p)
+  const problems = [...absent('cluster', 'from', from, clusters), ...absent('cluster', 'to', to, clusters)]
+  if (from === to) {
+    const message = 'expected another cluster than that from which it goes'
+    problems.push({ at: ['to'], value: to, message })
+  }
+  if (before.some((other) => other.from === from && other.to === to)) {
+    const message = `expected each link once each way; that from ${from} to ${to} is there already`
+    problems.push({ at: [], value: link, message })
+  }
+  return problems
+}
+
+function faultProblems({ at, fault, cluster, other, node }: Scripted, p: Parameters): Absence[] {
+  const clusters = p.clusters + joinsBy(at, p)
+  const problems = [
+    ...absent('cluster', 'cluster', cluster, clusters),
+    ...absent('cluster', 'other', other, clusters),
+  ]
+  if (OF_A_WORKER.has(fault)) problems.push(...absent('worker', 'node', node, p.workers))
+  if (OF_A_CLIENT.has(fault)) problems.push(...absent('client', 'node', node, p.clients))
+  if (at >= p.durationMs) {
+    const message = `expected a time before the end of the faults, durationMs, which is ${p.durationMs}`
+    problems.push({ at: ['at'], value: at, message })
+  }
+  return problems
+}
+
+function absent(what: string, field: string, number: number | undefined, there: number): Absence[] {
+  if (number === undefined || number < there) return []
+  const message =
+    there === 0
+      ? `expected no ${what}, as there is none`
+      : `expected a ${what} that is there, from 0 to ${there - 1}`
+  return [{ at: [field], value: number, message }]
+}
+
+/** Clusters that may have joined by then. */
+function joinsBy(at: number, { script, faults, faultEveryMs }: Parameters): number {
+  if (faultEveryMs > 0 && faults.includes('join')) return JOINS_MAX
+  return Math.min(
+    JOINS_MAX,
+    script.filter((scripted) => scripted.fault === 'join' && scripted.at <= at).length,
+  )
+}
+
+/** Which worker or client a fault is about, of as many as there are; null when it is about none. */
+export function numberOfNode(
+  fault: FaultKind,
+  node: number,
+  { workers, clients }: Pick<Parameters, 'workers' | 'clients'>,
+): number | null {
+  if (OF_A_WORKER.has(fault)) return node % Math.max(1, workers)
+  if (OF_A_CLIENT.has(fault)) return node % Math.max(1, clients)
+  return null
+}
+
+/** Without the links and faults that have lost what they name, when there is less of everything than there was. */
+export function fitting(p: Parameters): Parameters {
+  const links = p.links.filter((link) => linkProblems(link, [], p).length === 0)
+  const script = p.script
+    .map((scripted) => {
+      const { fault, node } = scripted
+      const number = node === undefined ? null : numberOfNode(fault, node, p)
+      return number === null ? scripted : { ...scripted, node: number }
+    })
+    .filter((scripted) => faultProblems(scripted, p).length === 0)
+  return { ...p, links, script }
+}
 
 /** A scenario file: a seed if it wants one, and parameters. */
-const scenario = parameters.extend({ seed: count.optional() })
+const scenario = fields.extend({ seed: count.optional() })
 export type Scenario = z.infer<typeof scenario>
 
 /** @throws ZodError, YAMLParseError */

@@ -1,5 +1,5 @@
 import { type Result, run } from './run.ts'
-import type { Parameters, Scripted } from './scenario.ts'
+import { fitting, type Parameters, type Scripted } from './scenario.ts'
 import type { SimulationOptions } from './simulation.ts'
 
 /** A smaller scenario that breaks the same promise. */
@@ -26,9 +26,10 @@ export function shrink(
   if (promise === undefined) return null
   let best: Shrunk = { parameters, result: first, runs: 1 }
   let runs = 1
-  const attempt = (candidate: Parameters): boolean => {
+  const attempt = (smaller: Parameters): boolean => {
     if (runs >= runsMax) return false
     runs++
+    const candidate = fitting(smaller)
     const result = run(seed, candidate, options)
     if (result.breach?.promise !== promise) return false
     best = { parameters: candidate, result, runs }

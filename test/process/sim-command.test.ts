@@ -155,6 +155,30 @@ test('parameters that make no sense end with 78, and name what is wrong', () => 
   expect(stderr).toContain('--load = "high": ')
 })
 
+test('so does a scenario that speaks of a cluster, link or worker that is not there', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-scenario-'))
+  try {
+    const file = join(folder, 'elsewhere.yaml')
+    const links = 'links:\n  - { from: 0, to: 2, ms: 5 }\n'
+    writeFileSync(
+      file,
+      `clusters: 2\nworkers: 3\n${links}script:\n  - { at: 1, fault: worker, cluster: 7, node: 3 }\n`,
+    )
+    const { status, stderr } = sim('run', '--scenario', file)
+    expect(status).toBe(78)
+    expect(stderr).toContain('links.0.to = 2: expected a cluster that is there, from 0 to 1')
+    expect(stderr).toContain('script.0.cluster = 7: expected a cluster that is there, from 0 to 1')
+    expect(stderr).toContain('script.0.node = 3: expected a worker that is there, from 0 to 2')
+    // What counts is what is run.
+    const larger = sim('run', '--scenario', file, '--clusters', '3', '--workers', '4')
+    expect(larger.stderr).not.toContain('links')
+    expect(larger.stderr).not.toContain('node')
+    expect(larger.stderr).toContain('script.0.cluster = 7: expected a cluster that is there, from 0 to 2')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
 test('so does a scenario, and one that is not there', () => {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-scenario-'))
   try {

@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { drawParameters } from '../../sim/draw.ts'
 import { retell, run } from '../../sim/run.ts'
-import { differences, parameters, parseScenario } from '../../sim/scenario.ts'
+import { differences, FAULTS, parameters, parseScenario } from '../../sim/scenario.ts'
 import { shrink } from '../../sim/shrink.ts'
 import { MUTANTS } from './mutants.ts'
 
@@ -22,6 +22,23 @@ test('a failing scenario is made as small as can be, and breaks the same promise
   const shrunk = shrink(SEED, drawn, 200, () => {}, options())
   expect(shrunk?.result.breach?.promise).toBe(before.breach?.promise)
   expect(shrunk?.parameters).toMatchObject({ clusters: 1, workers: 1, clients: 1, script: [] })
+})
+
+test('what is left can be run as a scenario, whatever the faults that were drawn had named', () => {
+  // Clusters join here, and faults strike workers of all of them.
+  const drawn = { ...drawParameters(SEED), faults: [...FAULTS], faultEveryMs: 60 }
+  let faults = 0
+  shrink(
+    SEED,
+    drawn,
+    60,
+    ({ parameters: p }) => {
+      expect(parameters.safeParse(p).error?.issues ?? []).toEqual([])
+      faults += p.script.length
+    },
+    options(),
+  )
+  expect(faults).toBeGreaterThan(0)
 })
 
 test('a scenario that is written down and read again is the same run', () => {
