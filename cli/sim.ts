@@ -12,7 +12,7 @@ import { writeReport } from '../report/write.ts'
 import { drawParameters } from '../sim/draw.ts'
 import { type Result, retell, run, shortestPrefix } from '../sim/run.ts'
 import { runReport } from '../sim/run-report.ts'
-import { differences, FAULTS, type Parameters, parameters, parseScenario } from '../sim/scenario.ts'
+import { differences, FAULTS, type Parameters, parameters, saidIn } from '../sim/scenario.ts'
 import { shrink } from '../sim/shrink.ts'
 import type { Summary } from '../sim/simulation.ts'
 import { compareCommand } from './compare.ts'
@@ -79,7 +79,7 @@ Examples:
     )
   return withParameters(command).action(
     (flags: SimFlags & { seed?: number; json?: boolean; report?: string; asChild?: boolean }) => {
-      const { seed, parameters: p } = wanted(flags, flags.seed)
+      const { seed, parameters: p, typed } = wanted(flags, flags.seed)
       if (!flags.asChild && p.clusters * (p.clients + p.workers) > ROOMY_NODES) {
         process.exitCode = inRoomyProcess(seed, memoryFor(p.clusters))
         return
@@ -95,9 +95,9 @@ Examples:
         process.stdout.write(`${JSON.stringify({ ...jsonOf(result), ...cost }, null, 2)}\n`)
       } else if (result.summary !== null) {
         process.stdout.write(`${tell(seed, p, result.summary, cost)}\n`)
-      } else tellBreach(result, p, flags)
+      } else tellBreach(result, p, typed)
       if (flags.report !== undefined && series !== null) {
-        const repeat = `spillway sim run --seed ${seed}${givenFlags(seed, p, flags)}`
+        const repeat = `spillway sim run --seed ${seed}${typed}`
         const paths = writeReport(flags.report, runReport(result, p, series, repeat, VERSION))
         // With --json, stdout holds nothing else.
         const out = flags.json ? process.stderr : process.stdout
@@ -351,17 +351,25 @@ function withParameters(command: Command): Command {
   return command
 }
 
+interface Wanted {
+  readonly seed: number
+  readonly parameters: Parameters
+  /** Beside the seed, what to type to get them. */
+  readonly typed: string
+}
+
 /** What is to be run. Ends the process with 78 when it cannot be. */
-function wanted(flags: SimFlags, seedGiven: number | undefined): { seed: number; parameters: Parameters } {
+function wanted(flags: SimFlags, seedGiven: number | undefined): Wanted {
   try {
-    const scenario = flags.scenario === undefined ? null : parseScenario(textOf(flags.scenario))
-    const seed = seedGiven ?? scenario?.seed ?? Math.floor(Date.now() % 1e9)
-    const base: { [key: string]: unknown } = flags.drawn ? { ...drawParameters(seed) } : {}
-    if (scenario !== null) Object.assign(base, differencesOf(scenario))
+    const file = flags.scenario === undefined ? undefined : saidIn(textOf(flags.scenario))
+    const seed = seedGiven ?? file?.seed ?? Math.floor(Date.now() % 1e9)
+    const base = { ...(flags.drawn ? drawParameters(seed) : parameters.parse({})), ...file?.said }
+    const given: { [key: string]: unknown } = { ...base }
     for (const key of Object.keys(parameters.shape)) {
-      if (flags[key] !== undefined) base[key] = parsed(key, flags[key])
+      if (flags[key] !== undefined) given[key] = parsed(key, flags[key])
     }
-    return { seed, parameters: parameters.parse(base, { reportInput: true }) }
+    const p = parameters.parse(given, { reportInput: true })
+    return { seed, parameters: p, typed: givenFlags(p, base, flags) }
   } catch (error) {
     process.stderr.write(`${explain(error)}\n`)
     process.exit(Exit.Config)
@@ -375,11 +383,6 @@ function textOf(path: string): string {
     const why = error instanceof Error ? error.message : String(error)
     throw new Error(`--scenario: ${why}; name a file that can be read`)
   }
-}
-
-function differencesOf(scenario: ReturnType<typeof parseScenario>): { [key: string]: unknown } {
-  const { seed: _, ...rest } = scenario
-  return differences(rest)
 }
 
 function parsed(key: string, text: unknown): unknown {
@@ -450,7 +453,7 @@ function tell(seed: number, p: Parameters, s: Summary, { realMs, cpuMs }: Cost):
   ].join('\n')
 }
 
-function tellBreach(found: Result, p: Parameters, flags: SimFlags): void {
+function tellBreach(found: Result, p: Parameters, typed: string): void {
   const { breach, seed, events, endedAt } = shortestPrefix(found, p)
   if (breach === null) return
   const lines = retell(seed, p, breach.task, LAST_LINES, { eventsMax: events })
@@ -459,16 +462,14 @@ function tellBreach(found: Result, p: Parameters, flags: SimFlags): void {
   process.stdout.write(
     `Shortest prefix that shows it: the first ${events.toLocaleString('en')} events, ${endedAt.toFixed(3)} ms of virtual time.\n`,
   )
-  const given = givenFlags(seed, p, flags)
   const task = breach.task === null ? '' : ` --task ${breach.task}`
-  process.stdout.write(`Look closer: spillway sim replay ${seed}${given}${task} --events ${events}\n`)
-  process.stdout.write(`Make it smaller: spillway sim shrink ${seed}${given}\n`)
+  process.stdout.write(`Look closer: spillway sim replay ${seed}${typed}${task} --events ${events}\n`)
+  process.stdout.write(`Make it smaller: spillway sim shrink ${seed}${typed}\n`)
 }
 
-/** The flags that make these parameters, each with a space before it. */
-function givenFlags(seed: number, p: Parameters, flags: SimFlags): string {
+/** The flags that make these parameters, each with a space before it. @param base what they are without further flags */
+function givenFlags(p: Parameters, base: { readonly [key: string]: unknown }, flags: SimFlags): string {
   const given = flags.drawn ? ['--drawn'] : []
-  const base = flags.drawn ? drawParameters(seed) : undefined
   for (const [key, value] of Object.entries(differences(p, base))) {
     if (SCENARIO_ONLY.has(key)) continue
     const flag = `--${kebab(key)}`

@@ -301,20 +301,25 @@ export function fitting(p: Parameters): Parameters {
 const scenario = fields.extend({ seed: count.optional() })
 export type Scenario = z.infer<typeof scenario>
 
-/** @throws ZodError, YAMLParseError */
+/** What a scenario file says, and the usual where it says nothing. @throws ZodError, YAMLParseError */
 export function parseScenario(yaml: string): Scenario {
   return scenario.parse(parse(yaml) ?? {}, { reportInput: true })
+}
+
+/** Only what a scenario file says itself, by name, its seed apart. @throws ZodError, YAMLParseError */
+export function saidIn(yaml: string): { seed: number | undefined; said: { [key: string]: unknown } } {
+  const raw: unknown = parse(yaml) ?? {}
+  const { seed, ...whole } = scenario.parse(raw, { reportInput: true })
+  const said = Object.entries(whole).filter(([key]) => Object.hasOwn(Object(raw), key))
+  return { seed, said: Object.fromEntries(said) }
 }
 
 /** The parameters that differ from the defaults, or from others: what a person has to type to get them. */
 export function differences(
   given: Parameters,
-  usual: Parameters = parameters.parse({}),
+  usual: { readonly [key: string]: unknown } = parameters.parse({}),
 ): { [key: string]: unknown } {
   return Object.fromEntries(
-    Object.entries(given).filter(
-      ([key, value]) =>
-        JSON.stringify(value) !== JSON.stringify(Object.entries(usual).find(([k]) => k === key)?.[1]),
-    ),
+    Object.entries(given).filter(([key, value]) => JSON.stringify(value) !== JSON.stringify(usual[key])),
   )
 }

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { measureSimulation } from '../../bench/simulation.ts'
+import { drawParameters } from '../../sim/draw.ts'
+import { parameters } from '../../sim/scenario.ts'
 import { until } from './cluster-rig.ts'
 import { MarkedCommand } from './marked-command.ts'
 
@@ -174,6 +176,33 @@ test('so does a scenario that speaks of a cluster, link or worker that is not th
     expect(larger.stderr).not.toContain('links')
     expect(larger.stderr).not.toContain('node')
     expect(larger.stderr).toContain('script.0.cluster = 7: expected a cluster that is there, from 0 to 2')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('what a scenario says counts more than what is drawn, also where it says the usual, and flags count more still', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-scenario-'))
+  try {
+    const { hot, service } = parameters.parse({})
+    const drawn = drawParameters(1)
+    expect(drawn.hot).not.toBe(hot)
+    expect(drawn.service).not.toBe(service)
+    const file = join(folder, 'usual.yaml')
+    writeFileSync(file, `hot: ${hot}\nservice: ${service}\n`)
+    const told = (...flags: string[]) => {
+      const { stdout } = sim('run', '--seed', '1', '--drawn', ...flags, '--report', folder)
+      const { command } = JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8'))
+      return { hash: /hash \w+/.exec(stdout)?.[0], command: command.split(' ').slice(5) }
+    }
+    const said = told('--scenario', file)
+    expect(said.hash).toBe(told('--hot', `${hot}`, '--service', service).hash)
+    expect(said.hash).not.toBe(told().hash)
+    const more = told('--scenario', file, '--hot', `${drawn.hot}`)
+    expect(more.hash).toBe(told('--service', service).hash)
+    // And the command that gets it again says all of that, and no more.
+    expect(said.command).toEqual(['--drawn', '--scenario', file])
+    expect(told(...more.command.slice(1))).toEqual(more)
   } finally {
     rmSync(folder, { recursive: true })
   }
