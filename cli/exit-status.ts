@@ -4,6 +4,7 @@ export const Exit = {
   Failed: 1,
   Usage: 2,
   Unreachable: 69,
+  CannotRun: 71,
   TimedOut: 75,
   Config: 78,
 } as const

@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { createInterface } from 'node:readline'
 import cliProgress from 'cli-progress'
 import { Command, InvalidArgumentError, Option } from 'commander'
@@ -57,7 +58,8 @@ Examples:
   $ spillway sim live --clusters 3 --kill-every 2s --duration 60s --seed 7
 
 Virtual time, except for live, which starts real processes and kills them. spillway sim <verb> --help tells what each takes.
-Exit status: 0 when every promise was kept, 1 when one was broken, 78 for parameters that make no sense, 2 for a command that makes none.`
+Exit status: 0 when every promise was kept, 1 when one was broken, 78 for parameters that make no sense, 2 for a command that makes none,
+128 + n when signal n has ended it: 134 or 137 for want of memory.`
 
 // ---------------------------------------------------------------- verbs
 
@@ -227,11 +229,24 @@ function inRoomyProcess(seed: number, memory: HeapLimits): number {
     ...process.argv.slice(1),
   ]
   // The seed again, in case it was drawn.
-  const { status } = spawnSync(process.execPath, [...args, '--seed', `${seed}`, '--as-child'], {
-    stdio: 'inherit',
-  })
-  return status ?? Exit.Failed
+  const { status, signal, error } = spawnSync(
+    process.execPath,
+    [...args, '--seed', `${seed}`, '--as-child'],
+    { stdio: 'inherit' },
+  )
+  if (status !== null) return status
+  if (signal === null) {
+    process.stderr.write(`spillway sim run: cannot start the process it runs in: ${error?.message ?? ''}\n`)
+    return Exit.CannotRun
+  }
+  // V8 aborts at its limit, the system kills at its own. Neither says anything about a promise.
+  if (signal === 'SIGABRT' || signal === 'SIGKILL') process.stderr.write(`${OUT_OF_MEMORY}\n`)
+  return 128 + constants.signals[signal]
 }
+
+const OUT_OF_MEMORY = `spillway sim run: the simulation has probably run out of memory, and has come to no verdict. Give it
+less to hold (--clusters, --workers, --clients, --duration-ms), or more room where there is some:
+node --max-old-space-size=<MB> with the path of spillway and the same command.`
 
 // ---------------------------------------------------------------- the swarm
 

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { measureSimulation } from '../../bench/simulation.ts'
@@ -126,6 +126,19 @@ describe('a run that breaks a promise', () => {
     expect(smaller.status).toBe(1)
     expect(smaller.stdout).toContain(PROMISE)
   })
+})
+
+test('a run that needs more memory than it may have ends with another status than a broken promise, and says what to do', () => {
+  // So many clients that it takes a process of its own, whose limit is what this one was given.
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--max-old-space-size=24', main, 'sim', 'run', '--seed', '7', '--clients', '2000'],
+    { encoding: 'utf8' },
+  )
+  expect({ status, stdout }).toEqual({ status: 128 + constants.signals.SIGABRT, stdout: '' })
+  expect(stderr).toContain('has probably run out of memory')
+  expect(stderr).toContain('--clusters')
+  expect(stderr).toContain('--max-old-space-size')
 })
 
 describe('spillway sim swarm', () => {
