@@ -17,6 +17,7 @@ import { differences, FAULTS, type Parameters, parameters, saidIn } from '../sim
 import { shrink } from '../sim/shrink.ts'
 import type { Summary } from '../sim/simulation.ts'
 import { compareCommand } from './compare.ts'
+import { flagOf } from './configuration.ts'
 import { Exit } from './exit-status.ts'
 import { liveCommand } from './live.ts'
 import { prepareReport } from './report-folder.ts'
@@ -342,8 +343,9 @@ function child(seed: number, seeds: number, take: (line: SeedLine) => void): Pro
 
 // ---------------------------------------------------------------- flags
 
-function kebab(key: string): string {
-  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+/** A list is one flag here, separated by commas. */
+function flagFor(field: string): string {
+  return `--${flagOf({ field, type: 'text' })}`
 }
 
 /** Lists of several things each: for a file, not for a flag. */
@@ -360,7 +362,7 @@ function withParameters(command: Command): Command {
     const what =
       key === 'faults' ? `${schema.description}: ${FAULTS.join(', ')}, all, none` : (schema.description ?? '')
     const shown = Array.isArray(value) ? value.join(',') : String(value)
-    const flag = typeof value === 'boolean' ? `--${kebab(key)}` : `--${kebab(key)} <value>`
+    const flag = typeof value === 'boolean' ? flagFor(key) : `${flagFor(key)} <value>`
     command.addOption(new Option(flag, `${what} (default: ${shown})`))
   }
   return command
@@ -424,7 +426,7 @@ function nameOf([field, ...place]: readonly PropertyKey[]): string {
   if (field === undefined) return 'scenario'
   const name = String(field)
   if (SCENARIO_ONLY.has(name)) return [name, ...place.map(String)].join('.')
-  return `--${kebab(name)}`
+  return flagFor(name)
 }
 
 function seedOf(text: string): number {
@@ -487,7 +489,7 @@ function givenFlags(p: Parameters, base: { readonly [key: string]: unknown }, fl
   const given = flags.drawn ? ['--drawn'] : []
   for (const [key, value] of Object.entries(differences(p, base))) {
     if (SCENARIO_ONLY.has(key)) continue
-    const flag = `--${kebab(key)}`
+    const flag = flagFor(key)
     if (typeof value === 'boolean') given.push(flag)
     else given.push(`${flag} ${Array.isArray(value) ? value.join(',') || 'none' : value}`)
   }
