@@ -186,9 +186,10 @@ export class BrokerNode extends Listener implements BrokerPort {
 
   publish(state: State): void {
     this.#watch.published(this, state)
-    const message: Message = { from: this.epoch, to: 0, records: [state] }
+    const records = [state]
     // What a subscriber's pipe does not take, it misses.
-    for (const pipe of this.#subscribers) this.#network.sendBack(pipe, message, this.queue.time)
+    for (const pipe of this.#subscribers)
+      this.#network.sendBack(pipe, this.epoch, 0, records, this.queue.time)
   }
 
   /** The cluster that one of cloudbe's connections leads to. */
@@ -285,11 +286,10 @@ export class BrokerNode extends Listener implements BrokerPort {
       this.#failed.push({ link, records, reason: 'unreachable' })
       return
     }
-    const message: Message = { from: this.epoch, to: link.epoch, records }
     const sent =
       link.socket === 'cloudbe'
-        ? this.#network.sendOut(pipe, message, this.queue.time)
-        : this.#network.sendBack(pipe, message, this.queue.time)
+        ? this.#network.sendOut(pipe, this.epoch, link.epoch, records, this.queue.time)
+        : this.#network.sendBack(pipe, this.epoch, link.epoch, records, this.queue.time)
     if (!sent) this.#failed.push({ link, records, reason: 'full' })
   }
 }

@@ -155,7 +155,7 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
       if (records === null) continue
       wire.records = null
       // A DEALER whose pipe is full drops it: the calls' own timeouts see to it.
-      this.#network.sendOut(wire.pipe, { from: this.epoch, to: wire.connection.epoch, records }, at)
+      this.#network.sendOut(wire.pipe, this.epoch, wire.connection.epoch, records, at)
     }
     this.rest(at)
   }

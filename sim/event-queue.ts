@@ -14,6 +14,35 @@ export interface Happening {
 }
 
 const FIRST_CAPACITY = 1024
+
+/**
+ * When each process's timer goes off, virtual time, ms; Infinity: it is not set. Side by side, since a number that is not whole
+ * and belongs to a process would lie in a box of its own, a cache miss away from it.
+ */
+export class Timers {
+  #at = new Float64Array(FIRST_CAPACITY).fill(Number.POSITIVE_INFINITY)
+
+  /** @param number of a process: they are counted from 1 */
+  get(number: number): number {
+    return this.#at[number] as number
+  }
+
+  set(number: number, at: number): void {
+    this.#at[number] = at
+  }
+
+  /** A process of this number has come into being. */
+  add(number: number): void {
+    if (number >= this.#at.length) {
+      const longer = new Float64Array(Math.max(2 * this.#at.length, number + 1)).fill(
+        Number.POSITIVE_INFINITY,
+      )
+      longer.set(this.#at)
+      this.#at = longer
+    }
+    this.#at[number] = Number.POSITIVE_INFINITY
+  }
+}
 /** A bucket takes what is due within so long, ms: a power of two, so that no rounding puts anything out of order. */
 const BUCKET_MS = 0.25
 /** Buckets in the ring; what is due later than that waits in the last one and is looked at again then. */
@@ -28,6 +57,8 @@ export class EventQueue {
   /** For each place the next one in its bucket, or the next free one. */
   #next = new Int32Array(FIRST_CAPACITY)
   readonly #items: Happening[] = []
+  /** For each place its item's mark, so that it is read where it is at hand. */
+  #marks = new Int32Array(FIRST_CAPACITY)
   #free = NONE
   /** Keys and places of what is due soon. */
   #heapKeys = new Float64Array(2 * FIRST_CAPACITY)
@@ -40,6 +71,9 @@ export class EventQueue {
   #pushed = 0
   /** Now: when the item that `pop` returned last happens, or later if nothing does until then; ms. */
   time = 0
+  /** The mark of what `pop` returned last. */
+  mark = 0
+  readonly timers = new Timers()
 
   get length(): number {
     return this.#length
@@ -52,8 +86,8 @@ export class EventQueue {
     return this.#heapKeys[0] as number
   }
 
-  /** @param time from 0; at Infinity it never happens */
-  push(time: number, item: Happening): void {
+  /** @param time from 0; at Infinity it never happens @param mark the item's, from whoever knows of what kind it is */
+  push(time: number, item: Happening, mark = item.mark): void {
     if (time === Number.POSITIVE_INFINITY) return
     let place = this.#free
     if (place === NONE) {
@@ -65,6 +99,7 @@ export class EventQueue {
     }
     const number = this.#pushed++
     this.#length++
+    this.#marks[place] = mark
     this.#keys[2 * place] = time
     this.#keys[2 * place + 1] = number
     const bucket = Math.floor(time / BUCKET_MS)
@@ -77,6 +112,7 @@ export class EventQueue {
     if (this.#heaped === 0) this.#refill()
     const place = this.#heap[0] as number
     this.time = this.#heapKeys[0] as number
+    this.mark = this.#marks[place] as number
     this.#dropFirst()
     this.#length--
     const item = this.#items[place]
@@ -170,6 +206,9 @@ export class EventQueue {
   #grow(): void {
     const keys = new Float64Array(this.#keys.length * 2)
     const next = new Int32Array(this.#next.length * 2)
+    const marks = new Int32Array(this.#next.length * 2)
+    marks.set(this.#marks)
+    this.#marks = marks
     keys.set(this.#keys)
     next.set(this.#next)
     this.#keys = keys

@@ -1,6 +1,7 @@
 import { EMPTY_BODY, Kind, type Message, type Record } from '../protocol/record.ts'
 import type { FaultHandle } from '../report/collector.ts'
-import type { Lane, Pipe } from './network.ts'
+import type { Lane } from './lanes.ts'
+import type { Pipe } from './network.ts'
 import type { Node } from './node.ts'
 import { Random } from './random.ts'
 import { type FaultKind, JOINS_MAX, numberOfNode, type Scripted } from './scenario.ts'

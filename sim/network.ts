@@ -1,5 +1,6 @@
-import { Kind, type Message } from '../protocol/record.ts'
+import { Kind, type Message, type Record, type Token } from '../protocol/record.ts'
 import type { EventQueue, Happening } from './event-queue.ts'
+import { type Lane, Lanes } from './lanes.ts'
 import { Listener, type Node } from './node.ts'
 import { Random } from './random.ts'
 import type { Distribution, LinkTerms } from './scenario.ts'
@@ -95,38 +96,13 @@ function roadOf(
   return { baseMs, msPerOctet, jitter, distribution, freeAt: 0 }
 }
 
-/** One direction of a connection. */
-export class Lane {
-  /** What it runs along, if that is unlike the rest of its kind or can be full; null: as far as all, and carries any amount. */
-  road: Road | null = null
-  /** How many times slower than usual it is, a small integer. */
-  slow = 1
-  /** When the last message arrives: a later one never arrives before it. */
-  lastAt = 0
-  /** Sent and not read yet. */
-  pending = 0
-  blocked = false
-  /** What waits for the end of a partition. */
-  held: Delivery[] | null = null
-  readonly mark: number
-
-  constructor(mark: number) {
-    this.mark = mark
-  }
-
-  reset(): void {
-    this.lastAt = 0
-    this.pending = 0
-    this.held = null
-  }
-}
-
 /**
  * One connection as the socket that opens it sees it: it outlives breaks and is made anew by itself, until it is closed.
  * Each time it is up is a session; what was under way when a session ended is lost.
  */
 export class Pipe {
-  readonly number: number
+  /** Its dialler's. */
+  readonly mark: number
   readonly socket: SocketName
   readonly dialler: Node
   readonly address: string
@@ -140,42 +116,55 @@ export class Pipe {
   up = false
   closed = false
   session = 0
+  readonly lanes: Lanes
+  /** Towards the one that accepts it. */
   readonly out: Lane
-  readonly back: Lane
+  /** What the lanes run along, if that is unlike the rest of its kind or can be full; null: as far as all, and carries any amount. */
+  outRoad: Road | null = null
+  backRoad: Road | null = null
   /** What was sent before the connection stood; it leaves when it does. */
   waiting: Message[] | null = null
   /** Its neighbours among the connections that its dialler has opened and not closed, the latest first. */
   nextDialled: Pipe | null = null
   previousDialled: Pipe | null = null
 
-  constructor(number: number, socket: SocketName, dialler: Node, address: string, key: string, name: string) {
-    this.number = number
+  constructor(lanes: Lanes, socket: SocketName, dialler: Node, address: string, key: string, name: string) {
+    this.lanes = lanes
+    this.out = lanes.take()
+    this.mark = dialler.mark
     this.socket = socket
     this.dialler = dialler
     this.address = address
     this.key = key
     this.name = name
-    this.out = new Lane(MARK.out | dialler.mark)
-    this.back = new Lane(MARK.back | dialler.mark)
+  }
+
+  get back(): Lane {
+    return this.out + 1
   }
 }
 
 /** A message on its way. */
-export class Delivery implements Happening {
+export class Delivery implements Happening, Message {
   readonly pipe: Pipe
   readonly lane: Lane
   readonly session: number
-  readonly message: Message
+  readonly from: number
+  readonly to: number
+  readonly records: readonly Record[]
+  readonly oversized?: readonly Token[]
 
-  constructor(pipe: Pipe, lane: Lane, message: Message) {
+  constructor(pipe: Pipe, lane: Lane, from: number, to: number, records: readonly Record[]) {
     this.pipe = pipe
     this.lane = lane
     this.session = pipe.session
-    this.message = message
+    this.from = from
+    this.to = to
+    this.records = records
   }
 
   get mark(): number {
-    return this.lane.mark
+    return (this.lane === this.pipe.out ? MARK.out : MARK.back) | this.pipe.mark
   }
 
   /** The receiver's socket: what came to one is read in order, before or after what came to another. */
@@ -185,9 +174,9 @@ export class Delivery implements Happening {
   }
 
   happen(at: number): void {
-    const { pipe, lane } = this
+    const { pipe } = this
     if (this.session !== pipe.session || !pipe.up) return
-    const node = lane === pipe.out ? pipe.bound : pipe.dialler
+    const node = this.lane === pipe.out ? pipe.bound : pipe.dialler
     if (node === null || node.postpone(this) || node.gathers(this, at)) return
     this.handTo(node, at)
   }
@@ -195,10 +184,10 @@ export class Delivery implements Happening {
   /** The process reads it: what has arrived is read even when its connection is gone by then. */
   handTo(node: Node, at: number): void {
     const { pipe, lane } = this
-    if (this.session === pipe.session) lane.pending--
-    if (lane === pipe.back) {
-      if (!pipe.closed) node.answered(pipe, this.message, at)
-    } else if (node instanceof Listener) node.arrived(pipe, this.message, at)
+    if (this.session === pipe.session) pipe.lanes.read(lane)
+    if (lane !== pipe.out) {
+      if (!pipe.closed) node.answered(pipe, this, at)
+    } else if (node instanceof Listener) node.arrived(pipe, this, at)
   }
 }
 
@@ -210,7 +199,7 @@ class PipeEvent implements Happening {
   readonly #action: (pipe: Pipe, at: number) => void
 
   constructor(mark: number, pipe: Pipe, action: (pipe: Pipe, at: number) => void) {
-    this.mark = mark | pipe.dialler.mark
+    this.mark = mark | pipe.mark
     this.pipe = pipe
     this.session = pipe.session
     this.#action = action
@@ -250,7 +239,9 @@ export class Network {
   readonly #pipes = new Set<Pipe>()
   readonly #weather = new Map<number, Weather>()
   #calm = true
-  #made = 0
+  readonly #lanes = new Lanes()
+  /** What waits for the end of a partition, by lane. */
+  readonly #held = new Map<Lane, Delivery[]>()
   readonly #seed: number
   /** Whether links between clusters are all alike, and carry any amount. */
   readonly #alike: boolean
@@ -275,7 +266,7 @@ export class Network {
   }
 
   dial(dialler: Node, socket: SocketName, address: string, key: string, name: string, at: number): Pipe {
-    const pipe = new Pipe(++this.#made, socket, dialler, address, key, name)
+    const pipe = new Pipe(this.#lanes, socket, dialler, address, key, name)
     this.#pipes.add(pipe)
     enlist(pipe)
     this.#attempt(pipe, at)
@@ -319,59 +310,67 @@ export class Network {
   // ---------------------------------------------------------------- sending
 
   /** @returns false when its pipe is full */
-  sendOut(pipe: Pipe, message: Message, at: number): boolean {
+  sendOut(pipe: Pipe, from: number, to: number, records: readonly Record[], at: number): boolean {
     if (pipe.closed) return true
-    if (!pipe.up) {
-      if (pipe.waiting === null) pipe.waiting = [message]
-      else if (pipe.waiting.length >= this.parameters.highWater) {
-        this.trouble?.(pipe, at)
-        return false
-      } else pipe.waiting.push(message)
-      return true
-    }
-    return this.#transmit(pipe, pipe.out, message, at)
+    if (pipe.up) return this.#transmit(pipe, pipe.out, from, to, records, at)
+    if (pipe.waiting === null) pipe.waiting = [{ from, to, records }]
+    else if (pipe.waiting.length >= this.parameters.highWater) {
+      this.trouble?.(pipe, at)
+      return false
+    } else pipe.waiting.push({ from, to, records })
+    return true
   }
 
   /** From the one that accepted the connection. @returns false when its pipe is full */
-  sendBack(pipe: Pipe, message: Message, at: number): boolean {
-    return this.#transmit(pipe, pipe.back, message, at)
+  sendBack(pipe: Pipe, from: number, to: number, records: readonly Record[], at: number): boolean {
+    return this.#transmit(pipe, pipe.back, from, to, records, at)
   }
 
-  #transmit(pipe: Pipe, lane: Lane, message: Message, at: number): boolean {
-    if (lane.pending >= this.parameters.highWater) {
+  #transmit(
+    pipe: Pipe,
+    lane: Lane,
+    from: number,
+    to: number,
+    records: readonly Record[],
+    at: number,
+  ): boolean {
+    const lanes = this.#lanes
+    if (lanes.pending(lane) >= this.parameters.highWater) {
       this.trouble?.(pipe, at)
       return false
     }
-    lane.pending++
+    lanes.sent(lane)
     this.messages++
-    if (this.parameters.freezeRecords) for (const record of message.records) Object.freeze(record)
-    this.tap?.(pipe, lane, message)
-    const delivery = new Delivery(pipe, lane, message)
-    if (lane.blocked) {
-      if (lane.held === null) lane.held = [delivery]
-      else lane.held.push(delivery)
+    if (this.parameters.freezeRecords) for (const record of records) Object.freeze(record)
+    const delivery = new Delivery(pipe, lane, from, to, records)
+    this.tap?.(pipe, lane, delivery)
+    if (lanes.blocked(lane)) {
+      const held = this.#held.get(lane)
+      if (held === undefined) this.#held.set(lane, [delivery])
+      else held.push(delivery)
     } else this.#schedule(delivery, at)
     return true
   }
 
   #schedule(delivery: Delivery, at: number): void {
-    const { lane } = delivery
-    const { road } = lane
+    const { lane, pipe } = delivery
+    const road = lane === pipe.out ? pipe.outRoad : pipe.backRoad
+    const lanes = this.#lanes
     let leaves = at
     if (road !== null && road.msPerOctet > 0) {
       if (road.freeAt > at) {
         leaves = road.freeAt
-        if (leaves - at > CONGESTED_MS) this.trouble?.(delivery.pipe, leaves)
+        if (leaves - at > CONGESTED_MS) this.trouble?.(pipe, leaves)
       }
-      leaves += octetsOf(delivery.message) * road.msPerOctet * lane.slow
+      leaves += octetsOf(delivery) * road.msPerOctet * lanes.slow(lane)
       road.freeAt = leaves
     }
     const { jitter, distribution } = road ?? this.parameters
-    const latencyMs = this.#latency(delivery.pipe, lane)
+    const latencyMs = this.#latency(pipe, lane)
     const takes = jitter === 0 ? latencyMs : latencyMs * (1 + jitter * this.#extra(distribution))
-    const arrives = Math.max(leaves + takes, lane.lastAt)
-    lane.lastAt = arrives
-    this.#queue.push(arrives, delivery)
+    const arrives = Math.max(leaves + takes, lanes.lastAt(lane))
+    lanes.arrives(lane, arrives)
+    this.#queue.push(arrives, delivery, delivery.mark)
   }
 
   /** From 0 to TAIL_MAX, a half on average. */
@@ -428,8 +427,7 @@ export class Network {
     pipe.up = true
     pipe.bound = listener
     pipe.local = pipe.dialler.cluster === listener.cluster
-    pipe.out.reset()
-    pipe.back.reset()
+    this.#empty(pipe)
     this.#setWeather(pipe)
     // Whoever comes under a routing id that is in use takes it over.
     // Only brokers have routing ids of their own; all others are used once.
@@ -441,7 +439,8 @@ export class Network {
     listener.joined(pipe)
     const waiting = pipe.waiting
     pipe.waiting = null
-    if (waiting !== null) for (const message of waiting) this.#transmit(pipe, pipe.out, message, at)
+    if (waiting !== null)
+      for (const { from, to, records } of waiting) this.#transmit(pipe, pipe.out, from, to, records, at)
   }
 
   /** One end is gone; until the other has noticed, it still reads what was sent and sends what nobody reads. */
@@ -451,7 +450,7 @@ export class Network {
       noticed,
       new PipeEvent(MARK.cut, pipe, (p, now) => {
         // Nor does the end of a connection get through a partition.
-        if (p.out.blocked || p.back.blocked) this.#cutSoon(p, now + this.#latency(p, p.back) + 50)
+        if (this.#isBlockedAnyWay(p)) this.#cutSoon(p, now + this.#latency(p, p.back) + 50)
         else this.#cut(p, now)
       }),
     )
@@ -464,8 +463,7 @@ export class Network {
     pipe.up = false
     pipe.session++
     pipe.bound = null
-    pipe.out.reset()
-    pipe.back.reset()
+    this.#empty(pipe)
     if (bound !== null) {
       bound.accepted.delete(pipe)
       bound.lost(pipe, at)
@@ -485,13 +483,14 @@ export class Network {
 
   /** Puts a message on a lane that nobody there has sent. */
   inject(pipe: Pipe, lane: Lane, message: Message, at: number): void {
-    if (pipe.up) this.#transmit(pipe, lane, message, at)
+    if (pipe.up) this.#transmit(pipe, lane, message.from, message.to, message.records, at)
   }
 
   #forget(pipe: Pipe): void {
     this.#pipes.delete(pipe)
     this.#waiters.get(pipe.address)?.delete(pipe)
     pipe.session++
+    this.#lanes.giveBack(pipe.out)
   }
 
   // ---------------------------------------------------------------- weather
@@ -512,20 +511,20 @@ export class Network {
     const { silenceBreaksMs } = this.parameters
     for (const pipe of this.#pipes) {
       if (!pipe.up) continue
-      const wasBlocked = pipe.out.blocked || pipe.back.blocked
+      const wasBlocked = this.#isBlockedAnyWay(pipe)
       this.#setWeather(pipe)
-      const isBlocked = pipe.out.blocked || pipe.back.blocked
+      const isBlocked = this.#isBlockedAnyWay(pipe)
       for (const lane of [pipe.out, pipe.back]) {
-        const held = lane.held
-        if (lane.blocked || held === null) continue
-        lane.held = null
+        const held = this.#held.get(lane)
+        if (held === undefined || this.#lanes.blocked(lane)) continue
+        this.#held.delete(lane)
         for (const delivery of held) this.#schedule(delivery, at)
       }
       if (isBlocked && !wasBlocked && silenceBreaksMs !== Number.POSITIVE_INFINITY) {
         this.#queue.push(
           at + silenceBreaksMs,
           new PipeEvent(MARK.silence, pipe, (p, now) => {
-            if (p.out.blocked || p.back.blocked) this.#cut(p, now)
+            if (this.#isBlockedAnyWay(p)) this.#cut(p, now)
           }),
         )
       }
@@ -541,12 +540,25 @@ export class Network {
     const { dialler, bound } = pipe
     if (bound === null) return
     const isolated = dialler.isolated || bound.isolated
-    pipe.out.blocked = isolated || this.#isBlocked(dialler.cluster, bound.cluster)
-    pipe.back.blocked = isolated || this.#isBlocked(bound.cluster, dialler.cluster)
-    pipe.out.slow = this.#slowness(dialler.cluster, bound.cluster)
-    pipe.back.slow = this.#slowness(bound.cluster, dialler.cluster)
-    pipe.out.road ??= this.#road(dialler.cluster, bound.cluster)
-    pipe.back.road ??= this.#road(bound.cluster, dialler.cluster)
+    const lanes = this.#lanes
+    lanes.block(pipe.out, isolated || this.#isBlocked(dialler.cluster, bound.cluster))
+    lanes.block(pipe.back, isolated || this.#isBlocked(bound.cluster, dialler.cluster))
+    lanes.slowDown(pipe.out, this.#slowness(dialler.cluster, bound.cluster))
+    lanes.slowDown(pipe.back, this.#slowness(bound.cluster, dialler.cluster))
+    pipe.outRoad ??= this.#road(dialler.cluster, bound.cluster)
+    pipe.backRoad ??= this.#road(bound.cluster, dialler.cluster)
+  }
+
+  #isBlockedAnyWay(pipe: Pipe): boolean {
+    return this.#lanes.blocked(pipe.out) || this.#lanes.blocked(pipe.back)
+  }
+
+  /** What was on its way is lost. */
+  #empty(pipe: Pipe): void {
+    for (const lane of [pipe.out, pipe.back]) {
+      this.#lanes.reset(lane)
+      this.#held.delete(lane)
+    }
   }
 
   /** null: it is like all of its kind, and carries any amount. */
@@ -594,7 +606,8 @@ export class Network {
 
   /** One way, without jitter, ms: along a connection that stands, and between any two nodes. */
   #latency(pipe: Pipe, lane: Lane): number {
-    const { road, slow } = lane
+    const road = lane === pipe.out ? pipe.outRoad : pipe.backRoad
+    const slow = this.#lanes.slow(lane)
     if (road !== null) return road.baseMs * slow
     return (pipe.local ? this.parameters.localMs : this.parameters.cloudMs) * slow
   }

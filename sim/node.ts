@@ -61,7 +61,6 @@ export abstract class Node implements Happening {
   protected readonly queue: EventQueue
   readonly #offsetMs: number
   readonly #gainPpb: number
-  #wakeAt = Number.POSITIVE_INFINITY
   /** What came while it was stopped. */
   #backlog: Happening[] | null = null
   /** null: it does each thing at once, by itself. */
@@ -74,6 +73,7 @@ export abstract class Node implements Happening {
     this.cluster = cluster
     this.#offsetMs = clock.offsetMs
     this.#gainPpb = clock.gainPpb
+    queue.timers.add(number)
   }
 
   /** What its clock shows at virtual time `at`. */
@@ -99,8 +99,9 @@ export abstract class Node implements Happening {
 
   /** Its timer. */
   happen(at: number): void {
-    if (at !== this.#wakeAt || !this.alive) return
-    this.#wakeAt = Number.POSITIVE_INFINITY
+    const { timers } = this.queue
+    if (at !== timers.get(this.mark) || !this.alive) return
+    timers.set(this.mark, Number.POSITIVE_INFINITY)
     if (this.frozen || (this.#loop !== null && this.#waits(this.#loop, at))) return
     const now = this.shows(at)
     if (this.nextTimeout() <= now) this.timeout(now, at)
@@ -184,9 +185,10 @@ export abstract class Node implements Happening {
     const next = this.nextTimeout()
     if (next === Number.POSITIVE_INFINITY) return
     const wakeAt = Math.max(this.#whenItShows(next), at + TIMER_GRAIN_MS)
-    if (wakeAt >= this.#wakeAt) return
-    this.#wakeAt = wakeAt
-    this.queue.push(wakeAt, this)
+    const { timers } = this.queue
+    if (wakeAt >= timers.get(this.mark)) return
+    timers.set(this.mark, wakeAt)
+    this.queue.push(wakeAt, this, this.mark)
   }
 
   /** @returns true when it cannot be done now: the process is stopped, and it is kept for later, or dead. */
@@ -209,7 +211,7 @@ export abstract class Node implements Happening {
     this.#backlog = null
     if (backlog !== null) for (const happening of backlog) happening.happen(at)
     if (!this.alive) return
-    this.#wakeAt = Number.POSITIVE_INFINITY
+    this.queue.timers.set(this.mark, Number.POSITIVE_INFINITY)
     this.rest(at)
   }
 }

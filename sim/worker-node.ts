@@ -191,7 +191,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
 
   #schedule(run: Run, afterMs: number): void {
     run.stepAt = this.queue.time + afterMs
-    this.queue.push(run.stepAt, run)
+    this.queue.push(run.stepAt, run, run.mark)
   }
 
   #end(run: Run, how: 'answered' | 'cancelled' | 'died'): void {
@@ -265,6 +265,6 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     if (this.repeats) {
       for (const record of [...records]) if (record.kind === Kind.Reply) records.push({ ...record })
     }
-    this.#network.sendOut(this.#pipe, { from: this.epoch, to: this.#to, records }, this.queue.time)
+    this.#network.sendOut(this.#pipe, this.epoch, this.#to, records, this.queue.time)
   }
 }

@@ -53,9 +53,10 @@ export class Client<C extends Call> implements Machine {
   readonly #random32: () => number
   readonly #endpoints: readonly Endpoint[]
   readonly #wheel = new DeadlineWheel<C>()
-  /** Calls under way, by the high bits of their token. */
+  /** Calls under way, by the high bits of their token; the one of index 0, mostly the only one, by itself. */
+  #first: C | undefined
   readonly #table: (C | undefined)[] = [undefined]
-  readonly #freeIndices: number[] = [0]
+  readonly #freeIndices: number[] = []
   readonly #due: C[] = []
   #outstanding = 0
   #current: Connection | undefined
@@ -112,9 +113,7 @@ export class Client<C extends Call> implements Machine {
       return
     }
     this.#setHeartbeat(call, now)
-    const index = this.#freeIndices.pop() ?? this.#table.length
-    this.#table[index] = call
-    call.token = index * WORD + this.#random32()
+    call.token = this.#enter(call) * WORD + this.#random32()
     this.#outstanding++
     call.tries = 1
     this.#transmit(call, this.#current ?? this.#open(now), now)
@@ -186,8 +185,7 @@ export class Client<C extends Call> implements Machine {
   close(now: number): void {
     if (this.#closed) return
     this.#closed = true
-    for (const call of this.#table) {
-      if (call === undefined) continue
+    for (const call of this.#calls()) {
       this.#fail(call, failure('CLOSED', false, 'the client was closed before the answer came'), now)
     }
     for (const connection of this.#connections()) {
@@ -359,9 +357,9 @@ export class Client<C extends Call> implements Machine {
     if (!allRefuse) return
     const refusals = this.#endpoints.map(({ address, refusal }) => `${address}: ${refusal}`).join('; ')
     const why = failure('UNAVAILABLE', false, `every broker refuses this client (${refusals})`)
-    for (const call of this.#table) {
+    for (const call of this.#calls()) {
       // What an earlier life of the broker may have started is found out, or not, by the call's own timeout.
-      if (call !== undefined && (call.sends === 0 || call.mayRunTwice)) this.#fail(call, why, now)
+      if (call.sends === 0 || call.mayRunTwice) this.#fail(call, why, now)
     }
   }
 
@@ -621,8 +619,8 @@ export class Client<C extends Call> implements Machine {
 
   #move(from: Connection, to: Connection, now: number): number {
     let moved = 0
-    for (const call of this.#table) {
-      if (call === undefined || call.connection !== from) continue
+    for (const call of this.#calls()) {
+      if (call.connection !== from) continue
       if (call.phase === Phase.Waiting) this.#attach(call, to)
       else {
         this.#transmit(call, to, now)
@@ -639,8 +637,8 @@ export class Client<C extends Call> implements Machine {
     connection.endpoint.avoidUntil = 0
     this.#introduce(connection)
     let resent = 0
-    for (const call of this.#table) {
-      if (call === undefined || call.connection !== connection || call.phase === Phase.Waiting) continue
+    for (const call of this.#calls()) {
+      if (call.connection !== connection || call.phase === Phase.Waiting) continue
       if (call.phase === Phase.Sent && call.sentToEpoch === connection.epoch) continue
       this.#transmit(call, connection, now)
       resent++
@@ -651,8 +649,8 @@ export class Client<C extends Call> implements Machine {
 
   /** Sends what waited for a sign of life. */
   #release(connection: Connection, now: number): void {
-    for (const call of this.#table) {
-      if (call?.phase === Phase.Held && call.connection === connection) this.#transmit(call, connection, now)
+    for (const call of this.#calls()) {
+      if (call.phase === Phase.Held && call.connection === connection) this.#transmit(call, connection, now)
     }
   }
 
@@ -669,9 +667,26 @@ export class Client<C extends Call> implements Machine {
 
   // The table of calls.
 
+  /** @returns the index that the call was given */
+  #enter(call: C): number {
+    if (this.#first === undefined) {
+      this.#first = call
+      return 0
+    }
+    const index = this.#freeIndices.pop() ?? this.#table.length
+    this.#table[index] = call
+    return index
+  }
+
+  /** As they are while one goes through them: each may end meanwhile, and end others. */
+  *#calls(): Iterable<C> {
+    if (this.#first !== undefined) yield this.#first
+    for (const call of this.#table) if (call !== undefined) yield call
+  }
+
   #find(token: Token): C | undefined {
     if (token < 0) return undefined
-    const call = this.#table[Math.floor(token / WORD)]
+    const call = token < WORD ? this.#first : this.#table[Math.floor(token / WORD)]
     return call !== undefined && call.token === token ? call : undefined
   }
 
@@ -706,9 +721,12 @@ export class Client<C extends Call> implements Machine {
   }
 
   #remove(call: C): void {
-    const index = Math.floor(call.token / WORD)
-    this.#table[index] = undefined
-    this.#freeIndices.push(index)
+    if (call.token < WORD) this.#first = undefined
+    else {
+      const index = Math.floor(call.token / WORD)
+      this.#table[index] = undefined
+      this.#freeIndices.push(index)
+    }
     call.token = -1
     this.#wheel.clear(call)
     this.#detach(call)

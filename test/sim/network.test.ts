@@ -80,6 +80,10 @@ class Scene {
   }
 }
 
+function sendOut(scene: Scene, pipe: Pipe, { from, to, records }: Message, at: number): boolean {
+  return scene.network.sendOut(pipe, from, to, records, at)
+}
+
 function took(to: Mailbox, sentAt: number): number[] {
   return to.got.map(({ at }) => at - sentAt)
 }
@@ -93,8 +97,8 @@ describe('bandwidth', () => {
     const large = message(1, 10_000)
     const largeMs = (octetsOf(large) * 8) / 1000
     const smallMs = (octetsOf(message(2)) * 8) / 1000
-    scene.network.sendOut(pipe, large, at)
-    scene.network.sendOut(pipe, message(2), at)
+    sendOut(scene, pipe, large, at)
+    sendOut(scene, pipe, message(2), at)
     scene.run()
     expect(largeMs).toBeGreaterThan(80)
     expect(took(to, at)[0]).toBeCloseTo(largeMs + 10, 6)
@@ -107,7 +111,7 @@ describe('bandwidth', () => {
     const pipes = [scene.node(0), scene.node(0), scene.node(2)].map((from) => scene.dial(from, 'there'))
     const at = scene.queue.time
     pipes.forEach((pipe, i) => {
-      scene.network.sendOut(pipe, message(i, 10_000), at)
+      sendOut(scene, pipe, message(i, 10_000), at)
     })
     scene.run()
     expect(to.got.map(({ token }) => token)).toEqual([0, 2, 1])
@@ -121,8 +125,8 @@ describe('bandwidth', () => {
     const outward = scene.dial(here, 'there')
     const homeward = scene.dial(there, 'here')
     const at = scene.queue.time
-    scene.network.sendOut(outward, message(1, 10_000), at)
-    scene.network.sendOut(homeward, message(2, 10_000), at)
+    sendOut(scene, outward, message(1, 10_000), at)
+    sendOut(scene, homeward, message(2, 10_000), at)
     scene.run()
     expect(took(there, at)[0]).toBeGreaterThan(280)
     expect(took(here, at)[0]).toBeCloseTo(10, 6)
@@ -142,8 +146,8 @@ describe('a link whose delays are distributed in a way of its own', () => {
     const all: { there: number[]; back: number[] } = { there: [], back: [] }
     for (let i = 0; i < SENT; i++) {
       const at = scene.queue.time
-      scene.network.sendOut(outward, message(i), at)
-      scene.network.sendOut(homeward, message(i), at)
+      sendOut(scene, outward, message(i), at)
+      sendOut(scene, homeward, message(i), at)
       scene.run()
       all.there.push((there.got.at(-1)?.at ?? 0) - at)
       all.back.push((here.got.at(-1)?.at ?? 0) - at)
@@ -217,7 +221,7 @@ function sending(scene: Scene, pipe: Pipe, token: number) {
   return {
     mark: 0,
     happen: (at: number) => {
-      scene.network.sendOut(pipe, message(token), at)
+      sendOut(scene, pipe, message(token), at)
     },
   }
 }
@@ -231,7 +235,7 @@ test('links between clusters are as far apart as the spread allows, the same bot
       if (from === to) continue
       const pipe = scene.dial(from, `${to.cluster}`)
       const at = scene.queue.time
-      scene.network.sendOut(pipe, message(0), at)
+      sendOut(scene, pipe, message(0), at)
       scene.run()
       ways.set(`${from.cluster} ${to.cluster}`, (to.got.at(-1)?.at ?? 0) - at)
     }
@@ -262,7 +266,7 @@ describe('a process whose loop takes its time', () => {
     const to = scene.node(1, 'there')
     const pipe = scene.dial(scene.node(0), 'there')
     to.takeTurns(50, new Random(1, 'turns'))
-    for (let i = 0; i < 150; i++) scene.network.sendOut(pipe, message(i), scene.queue.time)
+    for (let i = 0; i < 150; i++) sendOut(scene, pipe, message(i), scene.queue.time)
     scene.run()
     expect(to.turns).toEqual([64, 128, 150])
   })
@@ -272,7 +276,7 @@ describe('a process whose loop takes its time', () => {
     const to = scene.node(1, 'there')
     const pipe = scene.dial(scene.node(0), 'there')
     to.takeTurns(50, new Random(1, 'turns'))
-    scene.network.sendOut(pipe, message(1), scene.queue.time)
+    sendOut(scene, pipe, message(1), scene.queue.time)
     const next = scene.queue.pop()
     next?.happen(scene.queue.time)
     scene.network.breakConnection(pipe, scene.queue.time)
@@ -291,11 +295,11 @@ describe('a connection', () => {
     const scene = new Scene({})
     const to = scene.node(1, 'there')
     const pipe = scene.dial(scene.node(0), 'there')
-    scene.network.sendOut(pipe, message(1), scene.queue.time)
+    sendOut(scene, pipe, message(1), scene.queue.time)
     scene.network.breakConnection(pipe, scene.queue.time)
     scene.run()
     expect(pipe.up).toBe(true)
-    scene.network.sendOut(pipe, message(2), scene.queue.time)
+    sendOut(scene, pipe, message(2), scene.queue.time)
     scene.run()
     expect(tokens(to)).toEqual([2])
   })
@@ -304,7 +308,7 @@ describe('a connection', () => {
     const scene = new Scene({})
     const from = scene.node(0)
     const pipe = scene.network.dial(from, 'localfe', 'there', from.name, from.name, 0)
-    for (const token of [1, 2]) scene.network.sendOut(pipe, message(token), 0)
+    for (const token of [1, 2]) sendOut(scene, pipe, message(token), 0)
     scene.run()
     expect(pipe.up).toBe(false)
     const to = scene.node(1, 'there')
@@ -316,7 +320,7 @@ describe('a connection', () => {
     const scene = new Scene({ highWater: 3 })
     const to = scene.node(1, 'there')
     const pipe = scene.dial(scene.node(0), 'there')
-    const send = (token: number) => scene.network.sendOut(pipe, message(token), scene.queue.time)
+    const send = (token: number) => sendOut(scene, pipe, message(token), scene.queue.time)
     expect([1, 2, 3, 4].map(send)).toEqual([true, true, true, false])
     scene.run()
     expect(send(5)).toBe(true)
@@ -329,7 +333,7 @@ describe('a connection', () => {
     const to = scene.node(1, 'there')
     const pipe = scene.dial(scene.node(0), 'there')
     cut(scene, true)
-    for (const token of [1, 2]) scene.network.sendOut(pipe, message(token), scene.queue.time)
+    for (const token of [1, 2]) sendOut(scene, pipe, message(token), scene.queue.time)
     scene.run()
     expect(tokens(to)).toEqual([])
     cut(scene, false)
@@ -344,8 +348,8 @@ describe('a connection', () => {
     const outward = scene.dial(here, 'there')
     const homeward = scene.dial(there, 'here')
     cut(scene, true)
-    scene.network.sendOut(outward, message(1), scene.queue.time)
-    scene.network.sendOut(homeward, message(2), scene.queue.time)
+    sendOut(scene, outward, message(1), scene.queue.time)
+    sendOut(scene, homeward, message(2), scene.queue.time)
     scene.run()
     expect([tokens(there), tokens(here)]).toEqual([[], [2]])
   })
@@ -355,7 +359,7 @@ describe('a connection', () => {
     const to = scene.node(1, 'there')
     const pipe = scene.dial(scene.node(0), 'there')
     cut(scene, true)
-    scene.network.sendOut(pipe, message(1), scene.queue.time)
+    sendOut(scene, pipe, message(1), scene.queue.time)
     scene.run()
     expect(pipe.up).toBe(false)
     cut(scene, false)
