@@ -96,7 +96,10 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   override answered(pipe: Pipe, message: Message, at: number): void {
     for (let wire = this.#wires; wire !== null; wire = wire.next) {
       if (wire.pipe !== pipe) continue
+      const { counters } = this.core
+      const late = counters.late
       this.core.receive(wire.connection, message, this.shows(at))
+      if (counters.late !== late) this.#watch.unasked(this, message, at)
       this.endTurn(at)
       return
     }

@@ -71,6 +71,13 @@ export function readWork(body: Uint8Array): Work | null {
   }
 }
 
+/** The task that a body, or an answer, is of; NaN for what nobody here wrote. */
+export function numberIn(body: Uint8Array): number {
+  if (body.byteLength < HEADER) return Number.NaN
+  for (let i = 0; i < 8; i++) octets[i] = body[i] ?? 0
+  return fields[0] ?? Number.NaN
+}
+
 /** The one right answer to a task (its `index` -1), or to a piece of it. */
 export function answerTo(work: Work, index: number): Uint8Array {
   return body(answerSize(work.size), work.number, work.size, index)

@@ -11,12 +11,14 @@ import { checkBooks } from './books.ts'
 import { Breach } from './breach.ts'
 import type { BrokerNode } from './broker-node.ts'
 import type { ClientNode, SimCall } from './client-node.ts'
-import { Behaviour, type Errand, HANDLER_ERROR, isAnswerTo, readWork, type Work } from './errand.ts'
+import { Behaviour, type Errand, HANDLER_ERROR, isAnswerTo, numberIn, readWork, type Work } from './errand.ts'
 import { OpenErrands } from './open-errands.ts'
 import { place, Troubles } from './troubles.ts'
 import type { StartSink } from './waits.ts'
 import type { Watch } from './watch.ts'
 import type { WorkerNode } from './worker-node.ts'
+
+export const NO_ANSWER_ASTRAY = 'no answer to the wrong client'
 
 export interface LedgerTerms {
   /** How far a node's clock may be off, as a share. */
@@ -75,6 +77,7 @@ export class Ledger implements Watch {
   /** Of tasks whose worker died under them, for the series: when. */
   readonly #diedAt = new Map<number, number>()
   /** How often was looked at what no other count tells. */
+  unaskedCount = 0
   forwarded = 0
   pieces = 0
   offersChecked = 0
@@ -184,12 +187,7 @@ export class Ledger implements Watch {
       )
     }
     if (errand.client !== client.name) {
-      throw new Breach(
-        'no answer to the wrong client',
-        at,
-        errand.number,
-        `${client.name} got it, ${errand.client} asked`,
-      )
+      throw new Breach(NO_ANSWER_ASTRAY, at, errand.number, `${client.name} got it, ${errand.client} asked`)
     }
     if (outcome.kind === Kind.Reply && code === '') this.#answered(errand, call, outcome.body, at)
     else this.#judge(errand, code, at)
@@ -357,6 +355,25 @@ export class Ledger implements Watch {
       )
     }
     call.pieces++
+  }
+
+  /**
+   * A client's core drops what it has not asked for, and so an answer that a broker sent astray would harm nobody here: but
+   * somebody has read what was meant for another.
+   */
+  unasked(client: ClientNode, { records }: Message, at: number): void {
+    for (const record of records) {
+      if (record.kind !== Kind.Reply && record.kind !== Kind.Partial) continue
+      this.unaskedCount++
+      const errand = this.open.get(numberIn(record.body))
+      if (errand === undefined || errand.client === client.name) continue
+      throw new Breach(
+        NO_ANSWER_ASTRAY,
+        at,
+        errand.number,
+        `it was told to ${client.name}, ${errand.client} asked`,
+      )
+    }
   }
 
   clientSays(client: ClientNode, event: ClientEvent): void {

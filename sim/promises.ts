@@ -1,6 +1,8 @@
 import type { PromiseKept } from '../report/report.ts'
 import type { Breach } from './breach.ts'
+import { NO_ANSWER_ASTRAY } from './invariants.ts'
 import type { Simulation } from './simulation.ts'
+import { NO_TASK_IS_LOST } from './simulation.ts'
 
 const ERRORS_ARE_TRUE = 'an error only when it is true'
 
@@ -9,10 +11,12 @@ export function promisesOf(simulation: Simulation, breach: Breach | null): Promi
   const { ledger, p } = simulation
   const answered = ledger.outcomes.get('') ?? 0
   const books = p.checkBooksEvery === 0 ? 0 : Math.floor(ledger.turns / p.checkBooksEvery)
+  // What is settled was not lost; what is not settled is judged when it has had its time.
+  const kept = ledger.settledCount
   const ended = simulation.recovered ? 1 : 0
   const checks: readonly (readonly [string, number])[] = [
     ['every request settles exactly once', ledger.settledCount + ledger.pieces],
-    ['no answer to the wrong client', ledger.settledCount],
+    [NO_ANSWER_ASTRAY, ledger.settledCount + ledger.unaskedCount],
     ['no answer of the wrong task', ledger.starts + answered + ledger.pieces],
     ['no answer out of thin air', answered],
     ['a stream is whole', ledger.pieces],
@@ -27,6 +31,7 @@ export function promisesOf(simulation: Simulation, breach: Breach | null): Promi
     ['capacity advertised never exceeds what is free', ledger.offersChecked],
     ['nobody who lives is given up', ledger.givenUp],
     ['a core never throws', simulation.events],
+    [NO_TASK_IS_LOST, kept],
     ['after faults end, all work drains and everybody agrees who is there', ended],
     ['when nothing is wrong, a task is done', simulation.probes],
   ]

@@ -34,6 +34,8 @@ export interface SimulationOptions {
   onProgress?: (at: number) => void
 }
 
+export const NO_TASK_IS_LOST = 'no task is lost while its client lives and any worker lives'
+
 /** A broker, its workers and its clients. */
 export class Cluster {
   readonly index: number
@@ -604,7 +606,7 @@ export class Simulation {
       const oldest =
         owes > 0 ? ([...this.ledger.open.values()].find((errand) => !errand.settled) ?? null) : null
       throw new Breach(
-        'after faults end, all work drains and everybody agrees who is there',
+        owes > 0 ? NO_TASK_IS_LOST : 'after faults end, all work drains and everybody agrees who is there',
         this.at,
         oldest?.number ?? null,
         `${((this.at - healedAt) / 1000).toFixed(1)} s after everything was healed: ${unfinished}`,

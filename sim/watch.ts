@@ -14,6 +14,8 @@ export interface Watch {
   submitted(client: ClientNode, call: SimCall, at: number): void
   settled(client: ClientNode, call: SimCall, outcome: Outcome, at: number): void
   piece(client: ClientNode, call: SimCall, piece: Partial, at: number): void
+  /** A client was told something that it does not wait for. */
+  unasked(client: ClientNode, message: Message, at: number): void
   clientSays(client: ClientNode, event: ClientEvent): void
 
   /** A message is about to be given to a broker's core. */

@@ -1,5 +1,6 @@
 import { Answered } from '../../broker/core/answer-pages.ts'
 import type { Broker } from '../../broker/core/broker.ts'
+import type { Link } from '../../broker/core/link.ts'
 import { Task } from '../../broker/core/task.ts'
 import { Worker } from '../../broker/core/worker.ts'
 import { ErrorCode } from '../../protocol/error-code.ts'
@@ -13,6 +14,8 @@ export interface Mutant {
   readonly what: string
   /** @returns what a run is to be given, and how the harm is undone */
   readonly make: () => { options: SimulationOptions; undo?: () => void }
+  /** The only promise that can find it out. */
+  readonly promise?: string
 }
 
 function onBroker(change: (core: Broker, node: BrokerNode) => void): Mutant['make'] {
@@ -213,6 +216,20 @@ export const MUTANTS: readonly Mutant[] = [
         return reply.call(scheduler, assignment, answer, now)
       }
     }),
+  },
+  {
+    what: 'an answer goes to its client, and to the one that asked before as well',
+    make: onBroker((_core, node) => {
+      const { send } = node
+      let before: Link | null = null
+      node.send = (link, record) => {
+        send.call(node, link, record)
+        if (link.socket !== 'localfe' || record.kind !== Kind.Reply || record.code !== '') return
+        if (before !== null && before.key !== link.key) send.call(node, before, record)
+        before = link
+      }
+    }),
+    promise: 'no answer to the wrong client',
   },
   {
     what: 'a piece of a stream is passed on twice',

@@ -63,6 +63,27 @@ describe('promises of a simulated run', () => {
     expect(promises.filter(({ broken }) => broken > 0)).toEqual([])
   })
 
+  test('tell a task that was lost from brokers that do not agree', () => {
+    const LOST = 'no task is lost while its client lives and any worker lives'
+    const kept = run(11, p)
+    expect(kept.promises.find(({ promise }) => promise === LOST)?.checked).toBe(
+      kept.promises.find(({ promise }) => promise === 'no answer to the wrong client')?.checked,
+    )
+    // Who never looks at the clock never asks again for what a dead broker had.
+    const deaf = run(
+      11,
+      { ...p, faults: ['broker'] },
+      {
+        onClient: (core) => {
+          core.timeout = () => {}
+          core.nextTimeout = () => Number.POSITIVE_INFINITY
+        },
+      },
+    )
+    expect(deaf.promises.filter(({ broken }) => broken > 0).map(({ promise }) => promise)).toEqual([LOST])
+    expect(deaf.breach?.task).not.toBeNull()
+  })
+
   test('show the one that was broken, by its name', () => {
     const series = new Collector({ durationMs: p.durationMs })
     const result = run(
