@@ -21,6 +21,7 @@ import {
   OMNISCIENT,
   QUICK_CENTRE,
   type Row,
+  WORKLOADS,
 } from '../sim/comparison.ts'
 import { comparisonReport, settingOf } from '../sim/comparison-report.ts'
 import { type Parameters, parameters } from '../sim/scenario.ts'
@@ -76,7 +77,7 @@ export function compareCommand(): Command {
     .description('the same work under every routing policy, next to a scheduler that knows everything')
     .option('--quick', 'a smaller grid of smaller clusters: less than a minute')
     .option('--dimensions <names>', `what is varied: ${Object.keys(DIMENSIONS).join(', ')}`, dimensionsOf, [
-      ...names(),
+      ...WORKLOADS,
     ])
     .option(
       '--policies <names>',
@@ -129,6 +130,7 @@ Examples:
   spillway sim compare --quick
   spillway sim compare --quick --report routing
   spillway sim compare --dimensions load,state --policies most-capacity,two-choices --seeds 5
+  spillway sim compare --dimensions patience,price,steepness,looks-at,guest-wait --policies soonest --load 0.98
   spillway sim compare --json > comparison.json`,
     )
     .action(async (flags: CompareFlags) => {
@@ -239,10 +241,6 @@ function commandLine(flags: CompareFlags): string {
     words.push(`--${flagOf({ field: key, type: 'number' })} ${value}`)
   }
   return words.join(' ')
-}
-
-function* names(): Generator<DimensionName> {
-  for (const name of Object.keys(DIMENSIONS)) if (isDimension(name)) yield name
 }
 
 function isDimension(name: string): name is DimensionName {

@@ -184,6 +184,41 @@ export const DIMENSIONS = {
     quick: [2, 12, 24],
     vary: (clusters: number) => ({ clusters }),
   },
+  'guest-wait': {
+    title: "longest expected wait of a peer's task",
+    unit: 'ms',
+    values: [0, 30, 100, 300, 1000],
+    quick: [0, 100, 1000],
+    vary: (guestWaitMs: number) => ({ guestWaitMs }),
+  },
+  patience: {
+    title: 'patience',
+    unit: 'of the way, by the share of slots free',
+    values: [0, 0.5, 1, 2, 4],
+    quick: [0, 1, 4],
+    vary: (patience: number) => ({ patience }),
+  },
+  price: {
+    title: 'price of the last free slot',
+    unit: 'ways there',
+    values: [0, 0.3, 1, 3, 10],
+    quick: [0, 1, 10],
+    vary: (price: number) => ({ price }),
+  },
+  steepness: {
+    title: 'steepness',
+    unit: '1000: none but the best',
+    values: [0, 1, 2, 3, 5, 10, 1000],
+    quick: [0, 3, 1000],
+    vary: (steepness: number) => ({ steepness }),
+  },
+  'looks-at': {
+    title: 'peers looked at',
+    unit: '',
+    values: [2, 8, 32, 1000],
+    quick: [2, 32],
+    vary: (looksAt: number) => ({ looksAt }),
+  },
 } as const satisfies { readonly [dimension: string]: Dimension }
 
 interface Dimension {
@@ -195,6 +230,9 @@ interface Dimension {
 }
 
 export type DimensionName = keyof typeof DIMENSIONS
+
+/** What is varied unless it is said otherwise: the work, and not what the default policy is made with. */
+export const WORKLOADS: readonly DimensionName[] = ['load', 'skew', 'delay', 'state', 'clusters']
 
 /** One run: values of different dimensions that come to the same are run once. */
 export interface Cell {

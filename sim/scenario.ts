@@ -1,6 +1,6 @@
 import { parse } from 'yaml'
 import { z } from 'zod'
-import { POLICIES } from '../broker/core/routing.ts'
+import { POLICIES, TUNING } from '../broker/core/routing.ts'
 
 const ms = z.number().min(0)
 const share = z.number().min(0).max(1)
@@ -169,6 +169,22 @@ const fields = z.strictObject({
     .default('soonest')
     .describe('how a broker chooses among peers'),
   guestWaitMs: ms.default(100).describe("how long a peer's task may be expected to wait, ms; 0: not at all"),
+  patience: z
+    .number()
+    .min(0)
+    .default(TUNING.patience)
+    .describe('how much of the way, by the share of slots free here, soonest rather has a task wait'),
+  price: z
+    .number()
+    .min(0)
+    .default(TUNING.price)
+    .describe("what soonest takes a peer's last free slot to be worth to it, in ways there"),
+  steepness: z
+    .number()
+    .min(0)
+    .default(TUNING.steepness)
+    .describe('how much soonest prefers the best; 0: not at all, 1000: none but the best'),
+  looksAt: count.min(1).default(TUNING.looksAt).describe('peers that soonest looks at for one task'),
   repliesMax: count.default(10_000).describe('answers a broker keeps'),
   replyAgeMs: ms.default(30_000).describe('how long it keeps them, ms'),
   retryRatio: z.number().min(0).default(0.1).describe('redispatches earned by each task'),

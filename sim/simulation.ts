@@ -290,6 +290,7 @@ export class Simulation {
       peerForgetMs: p.peerForgetMs,
       peersMax: 5000,
       policy: policyNamed(p.policy),
+      tuning: { patience: p.patience, price: p.price, steepness: p.steepness, looksAt: p.looksAt },
       guestWaitMs: p.guestWaitMs,
       repliesMax: p.repliesMax,
       repliesBytesMax: 64 << 20,

@@ -1,4 +1,4 @@
-import type { PolicyName } from './routing.ts'
+import type { PolicyName, Tuning } from './routing.ts'
 
 /** What the broker's core is set up with. Parsed once, read-only after; `broker/config.ts` documents the defaults. */
 export interface CoreConfig {
@@ -40,6 +40,8 @@ export interface CoreConfig {
   readonly peerForgetMs: number
   readonly peersMax: number
   readonly policy: PolicyName
+  /** Left out, what measurements have shown to be best. */
+  readonly tuning?: Tuning
   /** How long a peer's task may be expected to wait here for a worker before it is turned away instead, ms; 0: it runs at
    *  once or not at all. Peers are taken to do the same. */
   readonly guestWaitMs: number

@@ -30,15 +30,40 @@ export interface Here {
   readonly waitMs: number
   /** How long a task takes once it has started, smoothed, ms; 0 while unknown. */
   readonly runMs: number
+  /** Share of the slots here that tasks of our own clients find taken, smoothed. */
+  readonly load: number
   /** How long peers let a task wait, ms. */
   readonly guestWaitMs: number
 }
 
 /** @returns the index of the chosen candidate, or -1 when the task had better wait here. `random` is in [0, 1). */
-export type Policy = (candidates: readonly Candidate[], random: () => number, here: Here) => number
+export type Choice = (candidates: readonly Candidate[], random: () => number, here: Here) => number
+
+export interface Policy {
+  readonly choose: Choice
+  /** It weighs the wait at peers against the wait here, for every task. */
+  readonly balances: boolean
+  /** Peers that it looks at for one task, at most. */
+  readonly looksAt: number
+}
+
+/** What `soonest` is made with. Brokers use those that won (docs/routing.md); simulations vary them. */
+export interface Tuning {
+  /** A task rather waits here than travels to a free slot if it waits for less than this share of the way, times the share of
+   *  the slots here that are free on average. 0: it travels whenever a slot is free there in time. */
+  readonly patience: number
+  /** What the last free slot of a peer is worth to its own tasks, in ways there. 0: nothing. */
+  readonly price: number
+  /** With twice the cost, 2 to the power of this times less likely. 0: all alike; 1000: none but the best. */
+  readonly steepness: number
+  /** Peers looked at for one task. */
+  readonly looksAt: number
+}
+
+export const TUNING: Tuning = { patience: 1, price: 1, steepness: 3, looksAt: 32 }
 
 /** The simplest rule: whoever has most. Ties are broken at random, or all brokers would pick the same one. */
-const mostCapacity: Policy = (candidates, random) => {
+const mostCapacity: Choice = (candidates, random) => {
   let best = -1
   let most = 0
   let ties = 1
@@ -57,7 +82,7 @@ const mostCapacity: Policy = (candidates, random) => {
 }
 
 /** In proportion to what each has (tidal water filling, DISC 2020: account for the others who look at the same news). */
-const weighted: Policy = (candidates, random) => {
+const weighted: Choice = (candidates, random) => {
   let sum = 0
   for (const candidate of candidates) sum += candidate.spare
   if (sum === 0) return -1
@@ -74,7 +99,7 @@ const weighted: Policy = (candidates, random) => {
 }
 
 /** The better of two at random (Mitzenmacher, TPDS 2000): very good over a wide range of staleness. */
-const twoChoices: Policy = (candidates, random) => {
+const twoChoices: Choice = (candidates, random) => {
   const first = uniform(candidates, random)
   if (first < 0) return -1
   const second = uniform(candidates, random)
@@ -93,45 +118,59 @@ function uniform(candidates: readonly Candidate[], random: () => number): number
   return chosen
 }
 
-/** A task travels to a free slot if it would wait here for longer than this, as a share of the way there. */
-const PATIENCE = 0.1
 /** So that a peer whose distance has not been measured yet is not infinitely better than all others, ms. */
 const NEAREST_MS = 0.01
 
 /**
- * Where it is expected to start soonest, the way there and the age of the news included; or nowhere, when that is here.
+ * Where it costs least: where it is expected to start soonest, the way there and the age of the news included, and where it is
+ * least in the way of others; or nowhere, when that is here.
  *
  * - A slot is freed at a peer every `runMs / total` ms, and taken as often: between its news and our task's arrival its room
- *   changes by chance by about the square root of twice as many slots. What it may then lack of the one slot that we want
- *   is waited for.
+ *   changes by chance, as in M/M/∞: by the square root of twice as many slots at first, of all its slots in the end. What it
+ *   may then lack of the one slot that we want is waited for.
+ * - A slot that we take may be the one that the peer's next task would have had: the fewer are free, the likelier, and then
+ *   that one must travel (state-dependent routing by what a circuit is worth, Ott and Krishnan, 1985).
  * - Others who have a backlog read the same news and send as we do: what we have sent since counts once for each of them
  *   (account for the others, tidal water filling, DISC 2020).
- * - Not always the best, or they would all pick the same one (Mitzenmacher, TPDS 2000): twice as soon, eight times as likely.
+ * - Not always the best, or they would all pick the same one (Mitzenmacher, TPDS 2000).
+ * - A task that waits here is waited for by all that come until the line has gone, which takes the longer the higher the load:
+ *   by `wait / (1 - load)` in all. Where there is too much work for long it never goes, and waiting here is for nothing.
  */
-const soonest: Policy = (candidates, random, here) => {
-  const { runMs, waitMs, guestWaitMs } = here
-  let rivals = 0
-  for (const { room, queued } of candidates) if (room !== NO_ROOM && queued > 0) rivals++
-  let chosen = -1
-  let sum = 0
-  for (let i = 0; i < candidates.length; i++) {
-    const candidate = candidates[i]
-    if (candidate === undefined || candidate.room === NO_ROOM) continue
-    const { total, ageMs, unseen } = candidate
-    const room = candidate.room - rivals * unseen
-    const wayMs = Math.max(candidate.roundTripMs / 2, NEAREST_MS)
-    const perSlotMs = runMs / total
-    // Only half of what it may let wait: it would turn away what it cannot place.
-    if (room < 1 && (runMs === 0 || 2 * (1 - room) * perSlotMs > guestWaitMs)) continue
-    const spread = runMs === 0 ? 0 : Math.sqrt((2 * (ageMs + wayMs)) / perSlotMs)
-    const startsMs = wayMs + shortfall(room - 1, spread) * perSlotMs
-    const limitMs = room >= 1 ? waitMs + (1 - PATIENCE) * wayMs : waitMs
-    if (startsMs >= limitMs) continue
-    const weight = startsMs ** -3
-    sum += weight
-    if (random() * sum < weight) chosen = i
+function soonest({ patience, price, steepness }: Tuning): Choice {
+  return (candidates, random, here) => {
+    const { runMs, waitMs, load, guestWaitMs } = here
+    const wayShare = 1 - Math.min(1, patience * Math.max(0, 1 - load))
+    let rivals = 0
+    for (const { room, queued } of candidates) if (room !== NO_ROOM && queued > 0) rivals++
+    let chosen = -1
+    let least = Number.POSITIVE_INFINITY
+    let sum = 0
+    for (let i = 0; i < candidates.length; i++) {
+      const candidate = candidates[i]
+      if (candidate === undefined || candidate.room === NO_ROOM) continue
+      const { total, ageMs, unseen } = candidate
+      const room = candidate.room - rivals * unseen
+      const wayMs = Math.max(candidate.roundTripMs / 2, NEAREST_MS)
+      const perSlotMs = runMs / total
+      // Only half of what it may let wait: it would turn away what it cannot place.
+      if (room < 1 && (runMs === 0 || 2 * (1 - room) * perSlotMs > guestWaitMs)) continue
+      const variance = runMs === 0 ? 0 : total * -Math.expm1((-2 * (ageMs + wayMs)) / runMs)
+      const startsMs = wayMs + shortfall(room - 1, Math.sqrt(variance)) * perSlotMs
+      const limitMs = room >= 1 ? waitMs + wayShare * wayMs : waitMs
+      if (startsMs >= limitMs) continue
+      const swing = Math.sqrt(total + variance)
+      const costMs = startsMs + (price * wayMs * shortfall(room - 1, swing)) / swing
+      // Weights are taken by the least cost so far: to a high power they would be too small to tell from 0.
+      let weight = 1
+      if (costMs < least) {
+        sum *= (costMs / least) ** steepness
+        least = costMs
+      } else weight = (least / costMs) ** steepness
+      sum += weight
+      if (random() * sum < weight) chosen = i
+    }
+    return chosen
   }
-  return chosen
 }
 
 /** Of a normal variable with that mean and spread, by how much it is below 0 on average; to some per cent. */
@@ -142,12 +181,18 @@ function shortfall(mean: number, spread: number): number {
   return (spread * Math.log1p(Math.exp(z))) / 1.7
 }
 
+/** One that sends a task to a slot that is free, whatever it costs. */
+function simple(choose: Choice): () => Policy {
+  const policy: Policy = { choose, balances: false, looksAt: Number.POSITIVE_INFINITY }
+  return () => policy
+}
+
 export const POLICIES = {
-  'most-capacity': mostCapacity,
-  weighted,
-  'two-choices': twoChoices,
-  random: uniform,
-  soonest,
-} as const satisfies { [name: string]: Policy }
+  'most-capacity': simple(mostCapacity),
+  weighted: simple(weighted),
+  'two-choices': simple(twoChoices),
+  random: simple(uniform),
+  soonest: (tuning) => ({ choose: soonest(tuning), balances: true, looksAt: tuning.looksAt }),
+} as const satisfies { [name: string]: (tuning: Tuning) => Policy }
 
 export type PolicyName = keyof typeof POLICIES

@@ -19,7 +19,7 @@ import type { Timings } from './histogram.ts'
 import { type Offer, Peer } from './peer.ts'
 import type { BrokerPort } from './port.ts'
 import { RetryBudget } from './retry-budget.ts'
-import { NO_ROOM, POLICIES, type Policy } from './routing.ts'
+import { NO_ROOM, POLICIES, type Policy, TUNING } from './routing.ts'
 import { type Service, Services } from './service.ts'
 import type { Task } from './task.ts'
 import { TaskLedger } from './task-ledger.ts'
@@ -47,8 +47,6 @@ export interface Failure {
 const U32_MAX = 0xffffffff
 /** So many times as long as a peer's task may be expected to wait it does wait, when the expectation proves wrong. */
 const GUEST_WAITS = 2
-/** Peers that a balancing policy looks at for one task. */
-const PEERS_WEIGHED = 32
 
 /**
  * Gives tasks to free local workers, least recently used first; else to the peer that the policy picks; else lets them
@@ -77,9 +75,7 @@ export class Scheduler {
   readonly #timings: Timings
   readonly #random: () => number
   readonly #policy: Policy
-  /** The policy weighs the wait at peers against the wait here, for every task. */
-  readonly #balances: boolean
-  readonly #here: { waitMs: number; runMs: number; readonly guestWaitMs: number }
+  readonly #here: { waitMs: number; runMs: number; load: number; readonly guestWaitMs: number }
   readonly #budget: RetryBudget
   /** Failed tasks that wait for the retry budget, oldest first. */
   readonly #deferred = new Set<Task>()
@@ -103,9 +99,8 @@ export class Scheduler {
     this.#counters = counters
     this.#timings = timings
     this.#random = random
-    this.#policy = POLICIES[config.policy]
-    this.#balances = config.policy === 'soonest'
-    this.#here = { waitMs: 0, runMs: 0, guestWaitMs: config.guestWaitMs }
+    this.#policy = POLICIES[config.policy](config.tuning ?? TUNING)
+    this.#here = { waitMs: 0, runMs: 0, load: 1, guestWaitMs: config.guestWaitMs }
     this.services = new Services(config.servicesMax)
     this.ledger = new TaskLedger(config.repliesMax, config.repliesBytesMax, config.replyAgeMaxMs, seed)
     this.assignments = new AssignmentTable(random)
@@ -143,6 +138,7 @@ export class Scheduler {
   submit(task: Task, now: number): void {
     const service = task.service
     service.tasks++
+    service.arrived()
     this.#wheel.set(task, task.deadline)
     this.#budget.earn()
     if (this.#mayPass(service) && this.#start(task, now)) return
@@ -164,7 +160,7 @@ export class Scheduler {
    * service come first: or the new ones would fail in their turn, and pile up beyond any bound.
    */
   #mayPass(service: Service): boolean {
-    if (service.queue.length > 0 && !this.#balances) return false
+    if (service.queue.length > 0 && !this.#policy.balances) return false
     return this.waiting <= this.#config.queueMax || service.waiting + service.deferred === 0
   }
 
@@ -235,7 +231,7 @@ export class Scheduler {
       }
       const { queue } = service
       // The last in line has most to gain. Where nobody works they all wait alike, and it is the first one's turn.
-      const task = this.#balances && service.slots > 0 ? queue.tail : queue.head
+      const task = this.#policy.balances && service.slots > 0 ? queue.tail : queue.head
       if (task === null) return
       const offer = this.#choose(service, service.waiting - 1, now)
       if (offer === null) return
@@ -337,7 +333,7 @@ export class Scheduler {
 
   /** @param ahead tasks that wait here before the one that is to go */
   #choose(service: Service, ahead: number, now: number): Offer | null {
-    const offers = this.#balances ? this.#some(service.offers) : service.offers
+    const offers = this.#some(service.offers)
     if (offers.length === 0) return null
     const ttl = this.#config.stateTtlMs
     for (const offer of offers) {
@@ -349,15 +345,17 @@ export class Scheduler {
     }
     this.#here.waitMs = service.waitMs(ahead, now)
     this.#here.runMs = service.runMs
-    return offers[this.#policy(offers, this.#random, this.#here)] ?? null
+    this.#here.load = service.load
+    return offers[this.#policy.choose(offers, this.#random, this.#here)] ?? null
   }
 
   /** Of many peers a few in a row, from anywhere: a choice must not cost more the more there are. */
   #some(offers: readonly Offer[]): readonly Offer[] {
-    if (offers.length <= PEERS_WEIGHED) return offers
+    const { looksAt } = this.#policy
+    if (offers.length <= looksAt) return offers
     const from = Math.floor(this.#random() * offers.length)
     this.#weighed.length = 0
-    for (let i = 0; i < PEERS_WEIGHED; i++) {
+    for (let i = 0; i < looksAt; i++) {
       const offer = offers[(from + i) % offers.length]
       if (offer !== undefined) this.#weighed.push(offer)
     }

@@ -22,6 +22,8 @@ export class Service {
   deferred = 0
   /** Time a handler takes, smoothed over tasks run here and at peers, ms; 0 while unknown. */
   runMs = 0
+  /** Share of its slots that tasks of our own clients find taken when they come, smoothed; 1 while unknown. */
+  load = 1
   /** `free`, `slots` and `waiting` as last published. */
   publishedFree = -1
   publishedSlots = -1
@@ -61,6 +63,12 @@ export class Service {
     // All slots may have tasks that take far longer than most: then the line moves as it has moved lately.
     const next = this.next
     return next === null ? expected : Math.max(expected, now - next.arrivedAt)
+  }
+
+  /** A task of one of our own clients has come. */
+  arrived(): void {
+    // By tasks and not by time, they see the same share (PASTA); over some four times as long as a task takes.
+    if (this.slots > 0) this.load += (1 - this.free / this.slots - this.load) / (4 * this.slots)
   }
 
   /** A handler took so long. */

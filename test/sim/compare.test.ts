@@ -7,9 +7,11 @@ import {
   gather,
   jobsOf,
   measure,
+  measurePolicy,
   OMNISCIENT,
   QUICK_CENTRE,
 } from '../../sim/comparison.ts'
+import type { Parameters } from '../../sim/scenario.ts'
 import { Simulation } from '../../sim/simulation.ts'
 import { Waits } from '../../sim/waits.ts'
 
@@ -35,6 +37,17 @@ test('every policy, and the scheduler that knows everything, gets the very same 
   const wanted = [...jobsOf(7, SMALL)].map(({ cluster, at, serviceMs }) => `${cluster} ${at} ${serviceMs}`)
   expect(wanted.length).toBeGreaterThan(100)
   for (const policy of Object.keys(POLICIES)) expect(asked(policy)).toEqual(wanted)
+})
+
+test('what soonest is made with reaches the brokers: each of its parameters changes the waits', () => {
+  const p = { ...SMALL, clusters: 4 }
+  const waitOf = (tuned: Partial<Parameters>): number =>
+    measurePolicy(7, { ...p, ...tuned }, SMALL.durationMs / 4).meanWaitMs
+  const usual = waitOf({})
+  expect(usual).toBeGreaterThan(0)
+  for (const tuned of [{ patience: 9 }, { price: 100 }, { steepness: 1000 }, { looksAt: 1 }]) {
+    expect(waitOf(tuned), JSON.stringify(tuned)).not.toBe(usual)
+  }
 })
 
 test('a wait is counted from submission to start, and only in the time that counts', () => {
