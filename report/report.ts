@@ -89,7 +89,10 @@ export interface Report {
   readonly time: 'virtual' | 'real'
   readonly clusters: readonly string[]
   readonly durationMs: number
-  /** When the last tasks were sent, ms, if what was left was then given time to get done. */
+  /**
+   * When the last tasks were sent, ms, if what was left was then given time to get done. In real time each client sends one more at
+   * the end.
+   */
   readonly arrivalsUntilMs?: number
   /** null: every promise was kept. Otherwise what was not, in words. */
   readonly breach: string | null

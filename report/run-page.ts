@@ -432,10 +432,10 @@ function setOff(report: Report): string {
     bands(report, { unit: 'ms', ms: 1 }).length > 0
       ? 'Set off: a cluster, or its broker, was dead or frozen. '
       : ''
-  const { arrivalsUntilMs } = report
-  return arrivalsUntilMs === undefined
-    ? dead
-    : `${dead}From ${shortTime(arrivalsUntilMs)} on no new tasks came: the rest got done.`
+  const { arrivalsUntilMs, time } = report
+  if (arrivalsUntilMs === undefined) return dead
+  const last = time === 'real' ? ', and each client sent one task more' : ''
+  return `${dead}From ${shortTime(arrivalsUntilMs)} on no new tasks came: the rest got done${last}.`
 }
 
 function kindOf(kind: string): MarkKind {

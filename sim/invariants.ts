@@ -186,6 +186,7 @@ export class Ledger implements Watch {
         `settled with ${errand.code || 'OK'} at ${errand.settledAt.toFixed(3)} ms and again with ${code || 'OK'}`,
       )
     }
+    // A core knows its own calls only, so this would take two that share a table; what a broker does wrong shows in `unasked`.
     if (errand.client !== client.name) {
       throw new Breach(NO_ANSWER_ASTRAY, at, errand.number, `${client.name} got it, ${errand.client} asked`)
     }

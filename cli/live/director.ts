@@ -36,6 +36,8 @@ export interface Outcome {
   readonly series: Series
   /** Of the run, from the first task to the last look, ms. */
   readonly durationMs: number
+  /** When clients were told to send no more but one last task each, ms from the start. */
+  readonly arrivalsUntilMs: number
   /** From the end of the faults until all work was done and all agreed, ms. */
   readonly recoveredAfterMs: number
   readonly faults: { readonly struck: number; readonly killed: number; readonly frozen: number }
@@ -65,6 +67,7 @@ export class Director {
   #faults: Faults | null = null
   /** When the first task was sent, by the ledger's clock. */
   #startedAt = clockMs()
+  #arrivalsUntilMs = 0
   /** Processes that have ended before anything had begun, and what they said. */
   readonly #stillborn: string[] = []
   #begun = false
@@ -116,6 +119,7 @@ export class Director {
         collector: this.#collector,
         series: this.#collector.series(durationMs),
         durationMs,
+        arrivalsUntilMs: this.#arrivalsUntilMs,
         recoveredAfterMs,
         faults: this.#faults?.counts ?? { struck: 0, killed: 0, frozen: 0 },
         folder: this.folder,
@@ -196,6 +200,7 @@ export class Director {
     const from = clockMs()
     await this.#faults?.end()
     this.#tellClients('hold')
+    this.#arrivalsUntilMs = clockMs() - this.#startedAt
     const missing = await this.#wait(this.#p.settle, async () => {
       this.#read()
       const open = this.#judge.open

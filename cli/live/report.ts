@@ -5,7 +5,7 @@ import type { LiveParameters } from './parameters.ts'
 
 /** A run as a report shows it. @param command what to type to get it again */
 export function reportOf(p: LiveParameters, outcome: Outcome, command: string): Report {
-  const { judge, collector, series, durationMs } = outcome
+  const { judge, collector, series, durationMs, arrivalsUntilMs } = outcome
   const [breach] = judge.breaches
   return {
     format: 1,
@@ -16,6 +16,7 @@ export function reportOf(p: LiveParameters, outcome: Outcome, command: string): 
     time: 'real',
     clusters: collector.clusters,
     durationMs,
+    arrivalsUntilMs,
     breach:
       breach === undefined
         ? null

@@ -78,6 +78,9 @@ test('a short live run keeps every promise, says so in figures that agree, and l
   // What only c1 offers was done there.
   const [, lentTo1] = report.series.loans.find(([from]: [number]) => from === 0) ?? []
   expect(lentTo1).toBe(1)
+  // What was left then got done.
+  expect(report.arrivalsUntilMs).toBeGreaterThanOrEqual(4000)
+  expect(report.arrivalsUntilMs).toBeLessThan(report.durationMs)
   expect(report.faults.length).toBeGreaterThan(3)
   for (const { fromMs, untilMs } of report.faults) expect(untilMs).toBeGreaterThanOrEqual(fromMs)
   const written = JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8'))
