@@ -41,9 +41,7 @@ export function checkBooks(broker: BrokerNode, at: number): void {
   const freeByService = new Map<string, number>()
   for (const worker of workers.byKey.values()) {
     tally(worker.assignments, worker.name)
-    const free = worker.blocked
-      ? 0
-      : Math.max(0, worker.slots - worker.assignments.length - worker.ghosts.size)
+    const free = worker.blocked ? 0 : Math.max(0, worker.slots - worker.busy)
     if (worker.countedFree !== free) off(`free slots of ${worker.name}`, worker.countedFree, free)
     for (const membership of worker.memberships) {
       const { name } = membership.service
@@ -110,7 +108,7 @@ export function leftovers(broker: BrokerNode): string[] {
   expectNone('clients', clients.size)
   for (const worker of workers.byKey.values()) {
     expectNone(`tasks at ${worker.name}`, worker.assignments.length)
-    expectNone(`ghosts at ${worker.name}`, worker.ghosts.size)
+    expectNone(`ghosts at ${worker.name}`, worker.ghosts?.size ?? 0)
     if (worker.free !== worker.slots)
       left.push(`${broker.name}: ${worker.name} has ${worker.free} of ${worker.slots} slots free`)
   }

@@ -88,7 +88,7 @@ export class TestBroker {
       ledger: scheduler.ledger.underWay,
       clients: clients.size,
       workers: held(workers.byKey.values()),
-      ghosts: [...workers.byKey.values()].reduce((sum, { ghosts }) => sum + ghosts.size, 0),
+      ghosts: [...workers.byKey.values()].reduce((sum, { ghosts }) => sum + (ghosts?.size ?? 0), 0),
       peers: held(peers.byAddress.values()),
       guests: [...guests.byName.values()].reduce((sum, { tasks }) => sum + tasks.size, 0),
     }).toEqual({

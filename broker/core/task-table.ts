@@ -11,8 +11,9 @@ const HEADS_MIN = 4
  */
 export class TaskTable {
   readonly #seed: number
-  /** One to begin with: most clients have a single task here, and a table is made with each that comes. */
-  #heads: (Task | null)[] = [null]
+  /** The only task, until a second one comes: most clients have a single one here, and a table is made with each that comes. */
+  #only: Task | null = null
+  #heads: (Task | null)[] | null = null
   #size = 0
 
   /** @param seed random, 32 bits: with it known, tokens could be chosen that all hash alike */
@@ -26,7 +27,8 @@ export class TaskTable {
 
   get(token: Token): Task | undefined {
     if (this.#size === 0) return undefined
-    let task = this.#heads[this.#head(token)] ?? null
+    if (this.#heads === null) return this.#only?.token === token ? this.#only : undefined
+    let task = this.#heads[this.#head(token, this.#heads)] ?? null
     while (task !== null) {
       if (task.token === token) return task
       task = task.tableNext
@@ -40,14 +42,24 @@ export class TaskTable {
 
   /** Its token must not be taken. While it is here the token stays as it is. */
   add(task: Task): void {
-    if (this.#size === this.#heads.length) this.#grow()
-    this.#put(task)
+    if (this.#heads === null && this.#size === 0) this.#only = task
+    else {
+      let heads = this.#heads
+      if (heads === null || this.#size === heads.length) heads = this.#grow()
+      this.#put(task, heads)
+    }
     this.#size++
   }
 
   /** @returns false when it is not here */
   remove(task: Task): boolean {
-    const head = this.#head(task.token)
+    if (this.#heads === null) {
+      if (this.#only !== task) return false
+      this.#only = null
+      this.#size = 0
+      return true
+    }
+    const head = this.#head(task.token, this.#heads)
     let before: Task | null = null
     for (let at = this.#heads[head] ?? null; at !== null; at = at.tableNext) {
       if (at === task) {
@@ -64,27 +76,31 @@ export class TaskTable {
 
   /** A copy, to go through while tasks come and go; in no order. */
   all(): Task[] {
+    if (this.#heads === null) return this.#only === null ? [] : [this.#only]
     const tasks: Task[] = []
     for (const head of this.#heads) for (let at = head; at !== null; at = at.tableNext) tasks.push(at)
     return tasks
   }
 
-  #head(token: Token): number {
+  #head(token: Token, heads: readonly unknown[]): number {
     let hash = Math.imul((token / WORD) ^ this.#seed, 0x9e3779b1)
     // `token ^ …` takes the low 32 bits; a remainder would be a call into the C library.
     hash = Math.imul(hash ^ (hash >>> 15) ^ token, 0x85ebca6b)
-    return (hash ^ (hash >>> 13)) & (this.#heads.length - 1)
+    return (hash ^ (hash >>> 13)) & (heads.length - 1)
   }
 
-  #put(task: Task): void {
-    const head = this.#head(task.token)
-    task.tableNext = this.#heads[head] ?? null
-    this.#heads[head] = task
+  #put(task: Task, heads: (Task | null)[]): void {
+    const head = this.#head(task.token, heads)
+    task.tableNext = heads[head] ?? null
+    heads[head] = task
   }
 
-  #grow(): void {
+  #grow(): (Task | null)[] {
     const tasks = this.all()
-    this.#heads = new Array<Task | null>(Math.max(HEADS_MIN, 2 * this.#heads.length)).fill(null)
-    for (const task of tasks) this.#put(task)
+    const heads = new Array<Task | null>(this.#heads === null ? HEADS_MIN : 2 * this.#heads.length).fill(null)
+    for (const task of tasks) this.#put(task, heads)
+    this.#only = null
+    this.#heads = heads
+    return heads
   }
 }

@@ -26,8 +26,8 @@ export class Worker extends Timed {
   slots = 0
   /** What it runs for us. */
   readonly assignments = new AssignmentList()
-  /** Tokens it says it holds that are nobody's any more: each still takes a slot until it is answered. */
-  readonly ghosts = new Set<Token>()
+  /** Tokens it says it holds that are nobody's any more: each still takes a slot until it is answered. Mostly there are none. */
+  ghosts: Set<Token> | null = null
   /** REQUESTs sent, and final answers received: compared with the worker's own counts at each heartbeat. */
   sent = 0
   answered = 0
@@ -38,6 +38,8 @@ export class Worker extends Timed {
   heartbeatIntervalMs: number
   /** It gets no task until it has been heard from again: its pipe is full, or it said that it has no slot. */
   blocked = false
+  /** It has left, or was given up: whatever else its message says is void. */
+  gone = false
   /** Free slots as its services have counted them. */
   countedFree = 0
 
@@ -55,7 +57,7 @@ export class Worker extends Timed {
   }
 
   get busy(): number {
-    return this.assignments.length + this.ghosts.size
+    return this.assignments.length + (this.ghosts === null ? 0 : this.ghosts.size)
   }
 
   get free(): number {

@@ -59,7 +59,7 @@ export class Workers {
     const wasBlocked = worker.blocked
     for (const record of message.records) {
       this.#record(worker, record, now)
-      if (!this.byKey.has(key)) return
+      if (worker.gone) return
     }
     if (wasBlocked) {
       worker.blocked = false
@@ -110,7 +110,7 @@ export class Workers {
         worker.missing = Math.max(0, record.sent - worker.answered)
         // With every heartbeat until an inventory comes: the question and the answer may be lost as well.
         // And while it is said to hold what nobody waits for: that, too, may be old news, and would take a slot for good.
-        if (worker.missing > 0 || worker.ghosts.size > 0)
+        if (worker.missing > 0 || worker.ghosts !== null)
           port.send(worker.link, { kind: Kind.Audit, sent: worker.sent })
         if (worker.missing === 0) worker.answered = record.sent
         if (record.ask) port.send(worker.link, { kind: Kind.Heartbeat, ask: false, sent: worker.sent })
@@ -357,6 +357,7 @@ export class Workers {
 
   #remove(worker: Worker): void {
     this.byKey.delete(worker.link.key)
+    worker.gone = true
     this.#context.wheel.clear(worker)
     this.#withdraw(worker, NOTHING)
   }
@@ -442,7 +443,8 @@ export class Workers {
   #late(worker: Worker, token: Token): void {
     const { counters, scheduler } = this.#context
     counters.lateReplies++
-    if (!worker.ghosts.delete(token)) return
+    if (worker.ghosts === null || !worker.ghosts.delete(token)) return
+    if (worker.ghosts.size === 0) worker.ghosts = null
     worker.answered++
     scheduler.slotsChanged(worker)
   }
@@ -459,9 +461,8 @@ export class Workers {
       else if (a.number <= received) lost.push(a)
     }
     // First the slots that are taken after all, or what is taken back would be sent to them.
-    worker.ghosts.clear()
+    worker.ghosts = held.size === 0 ? null : held
     for (const token of held) {
-      worker.ghosts.add(token)
       port.send(worker.link, { kind: Kind.Cancel, token })
     }
     scheduler.slotsChanged(worker)
