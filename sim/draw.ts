@@ -2,6 +2,8 @@ import { POLICIES } from '../broker/core/routing.ts'
 import { Random } from './random.ts'
 import { FAULTS, type Parameters, parameters } from './scenario.ts'
 
+const USUAL_POLICY = parameters.parse({}).policy
+
 /**
  * Parameters drawn from a seed: small federations, short times, all sorts of work and trouble. Whole features are left
  * out at random (swarm testing, ISSTA 2012: what is always there hides what shows only in its absence).
@@ -64,7 +66,7 @@ export function drawParameters(seed: number): Parameters {
     // A state must have time to arrive before it is too old.
     stateTtlMs: Math.max(3 * stateIntervalMs, stateIntervalMs + 20 * cloudMs * cloudSpread),
     peerForgetMs: r.chance(0.2) ? r.logBetween(2000, 10_000) : 600_000,
-    policy: r.pick(Object.keys(POLICIES)),
+    policy: r.pick(Object.keys(POLICIES).filter((name) => name !== USUAL_POLICY)),
     repliesMax: r.chance(0.1) ? r.integer(1, 20) : 10_000,
     retryRatio: r.logBetween(0.02, 1),
     retryBurst: r.logBetween(1, 100),
@@ -86,5 +88,7 @@ export function drawParameters(seed: number): Parameters {
     cloudMbps: mbps(),
     localMbps: mbps(),
     guestWaitMs: q.chance(0.2) ? 0 : q.logBetween(10, 3000),
+    // What nearly everybody runs has to be tried most.
+    policy: q.chance(0.5) ? USUAL_POLICY : drawn.policy,
   })
 }
