@@ -17,6 +17,7 @@ import { place, Troubles } from './troubles.ts'
 import type { StartSink } from './waits.ts'
 import type { Watch } from './watch.ts'
 import type { WorkerNode } from './worker-node.ts'
+import type { Workforce } from './workforce.ts'
 
 export const NO_ANSWER_ASTRAY = 'no answer to the wrong client'
 
@@ -83,8 +84,8 @@ export class Ledger implements Watch {
   offersChecked = 0
   givenUp = 0
   restarts = 0
-  /** Clusters' workers that live, for what they really have free. */
-  readonly workers = new Map<number, Set<WorkerNode>>()
+  /** By cluster, for what its workers really have free. */
+  readonly workforces = new Map<number, Workforce>()
   /** Clusters that have left, or are about to. */
   readonly left = new Set<number>()
   /** When a broker last told a client that it was too busy. */
@@ -321,7 +322,7 @@ export class Ledger implements Watch {
     return this.#terms.endpointsOf(errand.cluster).every((cluster) => {
       if (this.troubles.touched(place.broker(cluster), since)) return false
       if (this.troubles.touched(place.someWorker(cluster), since)) return false
-      for (const worker of this.workers.get(cluster) ?? []) {
+      for (const worker of this.workforces.get(cluster)?.members ?? []) {
         if (worker.services.includes(errand.service) && worker.bornAt < since) return true
       }
       return false
@@ -438,20 +439,15 @@ export class Ledger implements Watch {
 
   published(broker: BrokerNode, state: State): void {
     this.tracer?.(this.#at, broker.name, summary(state), null)
-    const workers = this.workers.get(broker.cluster)
-    if (workers === undefined) return
+    const workforce = this.workforces.get(broker.cluster)
+    if (workforce === undefined) return
     const since = this.#at - this.#terms.aftermathMs
     // What has just died or been cut off is counted until that is noticed.
     if (this.troubles.touched(place.broker(broker.cluster), since)) return
     if (this.troubles.touched(place.someWorker(broker.cluster), since)) return
-    // A hundred times a second and broker: where there are many workers, now and then is often enough.
-    if (workers.size > 50 && state.seq % 16 !== 0) return
     this.offersChecked += state.services.length
     for (const { service, free } of state.services) {
-      let really = 0
-      for (const worker of workers) {
-        if (worker.services.includes(service)) really += Math.max(0, worker.slots - worker.running)
-      }
+      const really = workforce.free(service)
       if (free > really) {
         throw new Breach(
           'capacity advertised never exceeds what is free',
@@ -518,6 +514,7 @@ export class Ledger implements Watch {
   started(worker: WorkerNode, id: string, work: Work | null, at: number): void {
     this.#at = at
     this.starts++
+    worker.workforce?.started(worker)
     const number = work === null ? numberOf(id) : work.number
     this.tracer?.(at, worker.name, 'starts it', number)
     if (worker.running > worker.slots) {
@@ -574,6 +571,7 @@ export class Ledger implements Watch {
     at: number,
   ): void {
     this.tracer?.(at, worker.name, `ends it: ${how}`, work?.number ?? null)
+    worker.workforce?.ended(worker)
     const errand = work === null ? undefined : this.open.get(work.number)
     if (errand === undefined) return
     errand.running--

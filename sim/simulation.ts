@@ -18,6 +18,7 @@ import { Random } from './random.ts'
 import type { Parameters } from './scenario.ts'
 import { place } from './troubles.ts'
 import { type WorkerCore, WorkerNode } from './worker-node.ts'
+import { Workforce } from './workforce.ts'
 import { serviceName, Workload } from './workload.ts'
 
 export interface SimulationOptions {
@@ -228,7 +229,7 @@ export class Simulation {
     const cluster = new Cluster(index, new Workload(this.seed, index, this.p), this.p)
     this.clusters.push(cluster)
     this.options.series?.addCluster(cluster.name)
-    this.ledger.workers.set(index, new Set())
+    this.ledger.workforces.set(index, new Workforce())
     this.startBroker(cluster, at)
     for (let i = 0; i < this.p.workers; i++) this.startWorker(cluster, i, at)
     for (let i = 0; i < this.p.clients; i++) this.startClient(cluster, i)
@@ -374,7 +375,7 @@ export class Simulation {
     if (p.turnMs > 0) this.takeTurns(node, p.turnMs)
     this.options.onWorker?.(node.core)
     cluster.workers[index] = node
-    this.ledger.workers.get(cluster.index)?.add(node)
+    this.ledger.workforces.get(cluster.index)?.join(node)
     node.begin(at)
   }
 
@@ -387,7 +388,7 @@ export class Simulation {
     const index = cluster.workers.indexOf(worker)
     const places = [place.worker(worker.name), place.someWorker(cluster.index)]
     this.ledger.troubles.begins(places)
-    this.ledger.workers.get(cluster.index)?.delete(worker)
+    worker.workforce?.leave(worker)
     this.later(at + this.#lives.between(100, 500), worker.mark, (now) => {
       this.ledger.troubles.ends(places, now)
       this.startWorker(cluster, index, now)
@@ -433,7 +434,7 @@ export class Simulation {
   killWorker(cluster: Cluster, index: number, at: number): void {
     const worker = cluster.workers[index]
     if (!worker?.alive) return
-    this.ledger.workers.get(cluster.index)?.delete(worker)
+    worker.workforce?.leave(worker)
     worker.kill(at)
   }
 
