@@ -9,22 +9,33 @@ const OVERHEAD = 256
 /** How much longer than its task's deadline a client may ask: the message's way, and clocks that drift. */
 const ASKING_SLACK_MS = 5000
 
-/** Entries to begin with; doubled as needed. */
-const CAPACITY_MIN = 64
+/** Ids that a table takes at first; doubled as needed. */
+const TAKEN_MIN = 32
 
-// What an entry is made of: the next one with the same head, or the next free one; its hash; where its answer lies.
-const NEXT = 0
-const HASH = 1
+// A place in a table: an id's hash, and its entry; 0: nothing was ever here.
+const PLACE_HASH = 0
+const PLACE_ENTRY = 1
+const PLACE = 2
+
+// What an entry is made of: its hash; the table its place is in, or the next free entry; where its answer lies.
+const HASH = 0
+const TABLE = 1
+const NEXT = 1
 const PAGE_NUMBER = 2
 const UNIT = 3
 const STRIDE = 4
+
+/** {@link UNIT} of an entry without an answer: its task is under way, or it is free. */
+const NO_ANSWER = -1
 
 /**
  * Every task of our own clients by its id: under way, or answered a little while ago. One table for both, since the same
  * look-up asks for both. Answered ones leave in the order they came, when they are too many, too large or too old.
  *
- * A hash table with chains, in typed arrays: as a Map of objects it took a fifth of the broker's processor time, besides
- * what the garbage collector had to do for it.
+ * Hash tables in typed arrays: as a Map of objects it took a fifth of the broker's processor time, besides what the
+ * garbage collector had to do for it. There are two, and nothing is ever taken out of either: when the younger has taken
+ * as many ids as it may, it becomes the older, and the older is emptied, of which by then hardly any id is needed. So an
+ * id costs two waits for memory, both at once, and forgetting it none; a table from which ids are taken out, four.
  */
 export class TaskLedger {
   readonly #answersMax: number
@@ -33,17 +44,24 @@ export class TaskLedger {
   readonly #bytesMax: number
   readonly #ageMaxMs: number
   readonly #seed: number
-  /** By hash: an entry, or 0. Twice as many as there are entries. */
-  #heads = new Int32Array(2 * CAPACITY_MIN)
+  /** Places of the ids that came last, twice as many as it takes; and of those before them. */
+  #young = new Int32Array(2 * TAKEN_MIN * PLACE)
+  #old = new Int32Array(2 * TAKEN_MIN * PLACE)
+  /** Places of a table, less one. */
+  #mask = 2 * TAKEN_MIN - 1
+  /** Ids that the younger table has taken. */
+  #taken = 0
+  /** The younger table's number; the older's is one less. By their last bit, how many of their ids are in use. */
+  #number = 0
+  readonly #inUse = [0, 0]
   /** Entries, {@link STRIDE} numbers each, side by side since they are read together. They count from 1. */
-  #entries = new Int32Array((CAPACITY_MIN + 1) * STRIDE)
+  #entries = new Int32Array((TAKEN_MIN + 1) * STRIDE)
   /** By entry: the task while it is under way. */
   readonly #tasks: (Task | null)[] = [null]
   /** First of the chain of entries given back. */
   #free = 0
   /** Entries ever in use, so far. */
   #made = 0
-  #capacity = CAPACITY_MIN
   readonly #answers = new AnswerPages()
   #answered = 0
   #underWay = 0
@@ -70,23 +88,26 @@ export class TaskLedger {
   /** @param key an id, in either form */
   find(key: string | RecordOctets): Task | Answered | undefined {
     const hash = this.#hash(key)
-    const entries = this.#entries
-    let entry = this.#heads[hash & (this.#heads.length - 1)] ?? 0
-    while (entry !== 0) {
-      const at = entry * STRIDE
-      if (entries[at + HASH] === hash) {
-        const task = this.#tasks[entry] ?? null
-        if (task !== null) {
-          if (task.hasId(key)) return task
-        } else {
-          const pageNumber = entries[at + PAGE_NUMBER] ?? 0
-          const unit = entries[at + UNIT] ?? 0
-          if (this.#answers.isOf(pageNumber, unit, key)) return this.#answers.read(pageNumber, unit)
-        }
+    return this.#findIn(this.#young, hash, key) ?? this.#findIn(this.#old, hash, key)
+  }
+
+  #findIn(table: Int32Array, hash: number, key: string | RecordOctets): Task | Answered | undefined {
+    const mask = this.#mask
+    for (let place = hash & mask; ; place = (place + 1) & mask) {
+      const entry = table[place * PLACE + PLACE_ENTRY] ?? 0
+      if (entry === 0) return undefined
+      if (table[place * PLACE + PLACE_HASH] !== hash) continue
+      // The entry may be another's by now: the id decides.
+      const task = this.#tasks[entry] ?? null
+      if (task !== null) {
+        if (task.hasId(key)) return task
+        continue
       }
-      entry = entries[at + NEXT] ?? 0
+      const unit = this.#entries[entry * STRIDE + UNIT] ?? NO_ANSWER
+      if (unit === NO_ANSWER) continue
+      const pageNumber = this.#entries[entry * STRIDE + PAGE_NUMBER] ?? 0
+      if (this.#answers.isOf(pageNumber, unit, key)) return this.#answers.read(pageNumber, unit)
     }
-    return undefined
   }
 
   add(task: Task): void {
@@ -185,49 +206,84 @@ export class TaskLedger {
     return hash
   }
 
-  /** An entry in its chain. */
+  /** An entry, and its place in the younger table. */
   #take(hash: number): number {
+    if (this.#taken > this.#mask >>> 1) this.#turnOver()
     let entry = this.#free
     if (entry !== 0) this.#free = this.#entries[entry * STRIDE + NEXT] ?? 0
     else {
-      if (this.#made === this.#capacity) this.#grow()
       this.#made++
       entry = this.#made
       this.#tasks[entry] = null
+      if (entry * STRIDE === this.#entries.length) {
+        const entries = new Int32Array(2 * this.#entries.length)
+        entries.set(this.#entries)
+        this.#entries = entries
+      }
     }
-    this.#entries[entry * STRIDE + HASH] = hash
-    this.#link(entry, hash)
+    const at = entry * STRIDE
+    this.#entries[at + HASH] = hash
+    this.#entries[at + UNIT] = NO_ANSWER
+    this.#place(entry, hash)
     return entry
   }
 
-  #link(entry: number, hash: number): void {
-    const head = hash & (this.#heads.length - 1)
-    this.#entries[entry * STRIDE + NEXT] = this.#heads[head] ?? 0
-    this.#heads[head] = entry
+  #place(entry: number, hash: number): void {
+    const table = this.#young
+    const mask = this.#mask
+    let place = hash & mask
+    while (table[place * PLACE + PLACE_ENTRY] !== 0) place = (place + 1) & mask
+    table[place * PLACE + PLACE_HASH] = hash
+    table[place * PLACE + PLACE_ENTRY] = entry
+    this.#entries[entry * STRIDE + TABLE] = this.#number
+    this.#taken++
+    const number = this.#number & 1
+    this.#inUse[number] = (this.#inUse[number] ?? 0) + 1
   }
 
   #giveBack(entry: number): void {
-    const entries = this.#entries
     const at = entry * STRIDE
-    const head = (entries[at + HASH] ?? 0) & (this.#heads.length - 1)
-    const next = entries[at + NEXT] ?? 0
-    let before = this.#heads[head] ?? 0
-    if (before === entry) this.#heads[head] = next
-    else {
-      while (entries[before * STRIDE + NEXT] !== entry) before = entries[before * STRIDE + NEXT] ?? 0
-      entries[before * STRIDE + NEXT] = next
-    }
-    entries[at + NEXT] = this.#free
+    const number = (this.#entries[at + TABLE] ?? 0) & 1
+    this.#inUse[number] = (this.#inUse[number] ?? 0) - 1
+    this.#entries[at + UNIT] = NO_ANSWER
+    this.#entries[at + NEXT] = this.#free
     this.#free = entry
   }
 
-  /** Room for twice as many; all are in chains, since none is free. */
-  #grow(): void {
-    this.#capacity *= 2
-    const entries = new Int32Array((this.#capacity + 1) * STRIDE)
-    entries.set(this.#entries)
-    this.#entries = entries
-    this.#heads = new Int32Array(2 * this.#capacity)
-    for (let entry = 1; entry <= this.#made; entry++) this.#link(entry, entries[entry * STRIDE + HASH] ?? 0)
+  /** The younger table becomes the older. What is in use of the older finds a place among the young. */
+  #turnOver(): void {
+    const young = this.#young
+    const old = this.#old
+    const places = this.#mask + 1
+    const number = this.#number + 1
+    const left = this.#inUse[number & 1] ?? 0
+    this.#number = number
+    this.#taken = 0
+    this.#inUse[number & 1] = 0
+    if (left * 4 <= places) {
+      this.#young = left === 0 ? old.fill(0) : new Int32Array(places * PLACE)
+      this.#old = young
+      if (left > 0) this.#placeAgain(old, number - 2)
+      return
+    }
+    // With so many it would soon come to this again: room for twice as many, in which all of them are young.
+    this.#inUse[(number - 1) & 1] = 0
+    this.#young = new Int32Array(2 * places * PLACE)
+    this.#old = new Int32Array(2 * places * PLACE)
+    this.#mask = 2 * places - 1
+    this.#placeAgain(old, number - 2)
+    this.#placeAgain(young, number - 1)
+  }
+
+  #placeAgain(table: Int32Array, number: number): void {
+    const entries = this.#entries
+    for (let at = 0; at < table.length; at += PLACE) {
+      const entry = table[at + PLACE_ENTRY] ?? 0
+      if (entry === 0) continue
+      const hash = table[at + PLACE_HASH] ?? 0
+      const inUse = this.#tasks[entry] !== null || entries[entry * STRIDE + UNIT] !== NO_ANSWER
+      if (inUse && entries[entry * STRIDE + TABLE] === number && entries[entry * STRIDE + HASH] === hash)
+        this.#place(entry, hash)
+    }
   }
 }

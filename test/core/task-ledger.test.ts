@@ -187,3 +187,44 @@ test('stays within its bounds, whatever comes', () => {
     }),
   )
 })
+
+test('finds what a Map would find, however long tasks stay and whatever came and went meanwhile', () => {
+  const step = fc.record({
+    comes: fc.nat({ max: 120 }),
+    /** Of those under way, from which on so many are answered, and so many go without an answer. */
+    from: fc.nat(),
+    answered: fc.nat({ max: 120 }),
+    leave: fc.nat({ max: 60 }),
+    /** An id that was here once comes again. */
+    again: fc.boolean(),
+  })
+  fc.assert(
+    fc.property(fc.integer(), fc.array(step, { maxLength: 30 }), (seed, steps) => {
+      const ledger = new TaskLedger(150, 1 << 20, 1000, seed)
+      const underWay: Task[] = []
+      const answers: string[] = []
+      const gone: string[] = []
+      let made = 0
+      for (const { comes, from, answered, leave, again } of steps) {
+        for (let n = 0; n < comes; n++) {
+          const t = task(again ? (gone.pop() ?? `task-${made++}`) : `task-${made++}`)
+          ledger.add(t)
+          underWay.push(t)
+        }
+        for (const t of underWay.splice(from % (underWay.length + 1), answered)) {
+          ledger.answer(t, reply(0), 0)
+          answers.push(t.id)
+        }
+        for (const t of underWay.splice(from % (underWay.length + 1), leave)) {
+          ledger.remove(t)
+          gone.push(t.id)
+        }
+        gone.push(...answers.splice(0, answers.length - 150))
+        for (const t of underWay) expect(ledger.find(t.id)).toBe(t)
+        for (const id of answers) expect(ledger.find(id)).toBeInstanceOf(Answered)
+        for (const id of gone.slice(-100)) expect(ledger.find(id)).toBeUndefined()
+        expect(ledger).toMatchObject({ underWay: underWay.length, answered: answers.length })
+      }
+    }),
+  )
+})
