@@ -462,6 +462,7 @@ class Cursor {
       request.service = service
       request.octets.idAt = idAt
       request.octets.idLength = idLength
+      request.octets.idHash = 0
       this.#refer(request.octets, this.#packedFrame)
       return request
     }

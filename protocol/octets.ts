@@ -24,6 +24,8 @@ export class RecordOctets {
   bodyLength = 0
   /** The body, if it is a frame by itself. */
   ownFrame: Uint8Array | null = null
+  /** The id's hash as the one who looks tasks up by it has worked it out; 0: not yet. */
+  idHash = 0
 
   copy(from: RecordOctets): void {
     this.frame = from.frame
@@ -32,6 +34,7 @@ export class RecordOctets {
     this.bodyAt = from.bodyAt
     this.bodyLength = from.bodyLength
     this.ownFrame = from.ownFrame
+    this.idHash = from.idHash
   }
 
   /** Lets the frames go. */

@@ -9,26 +9,34 @@ import type { Worker } from './worker.ts'
  * the worker says otherwise. In the wheel it waits for the time at which a silent worker's task is given to another.
  */
 export class Assignment extends Timed {
-  readonly token: Token
+  token: Token = 0
   /** Null once nobody waits for this attempt. */
-  task: Task | null
-  readonly executor: Worker | Peer
+  task: Task | null = null
+  executor: Worker | Peer
   /** Its number among the REQUESTs sent to the executor, from 1: compared with what an INVENTORY covers. */
-  readonly number: number
-  readonly startedAt: number
+  number = 0
+  startedAt = 0
   /** It is in the table and in its executor's list. */
-  open = true
+  open = false
   /** Neighbours in the executor's list, oldest first. */
   prev: Assignment | null = null
+  /** Of one that is closed: the next in the table's pool. */
   next: Assignment | null = null
 
   constructor(token: Token, task: Task, executor: Worker | Peer, number: number, startedAt: number) {
     super()
+    this.executor = executor
+    this.begin(token, task, executor, number, startedAt)
+  }
+
+  begin(token: Token, task: Task, executor: Worker | Peer, number: number, startedAt: number): void {
     this.token = token
     this.task = task
     this.executor = executor
     this.number = number
     this.startedAt = startedAt
+    this.open = true
+    this.next = null
   }
 }
 
@@ -66,6 +74,8 @@ export class AssignmentList {
 }
 
 const NONCES = 2 ** 32
+/** Assignments kept for others to come, at most. */
+const KEPT_MAX = 1024
 /** Indices fit the 21 bits a token leaves them. */
 export const ASSIGNMENTS_MAX = 2 ** 21
 
@@ -73,11 +83,19 @@ export const ASSIGNMENTS_MAX = 2 ** 21
  * Finds an assignment by the token its executor echoes. The token's low half is a nonce that differs from one use of an
  * index to the next (a Weyl sequence from a random start: all 2^32 values before one repeats), so an answer from an
  * earlier attempt, or to an earlier life of this broker, finds nothing.
+ *
+ * Closed ones become others, but not before the turn has ended: whoever came across one during the turn finds it closed.
  */
 export class AssignmentTable {
   readonly #entries: (Assignment | null)[] = []
   readonly #free: number[] = []
   #nonce: number
+  /** Chained through `next`: those that may be opened anew; and those that were closed in this turn. */
+  #closed: Assignment | null = null
+  #resting: Assignment | null = null
+  /** The one that was closed first in this turn. */
+  #restingLast: Assignment | null = null
+  #kept = 0
 
   constructor(random: () => number) {
     this.#nonce = Math.floor(random() * NONCES) >>> 0
@@ -95,7 +113,14 @@ export class AssignmentTable {
   open(task: Task, executor: Worker | Peer, number: number, now: number): Assignment {
     const index = this.#free.pop() ?? this.#entries.length
     this.#nonce = (this.#nonce + 0x9e3779b9) >>> 0
-    const assignment = new Assignment(index * NONCES + this.#nonce, task, executor, number, now)
+    const token = index * NONCES + this.#nonce
+    let assignment = this.#closed
+    if (assignment === null) assignment = new Assignment(token, task, executor, number, now)
+    else {
+      this.#closed = assignment.next
+      this.#kept--
+      assignment.begin(token, task, executor, number, now)
+    }
     this.#entries[index] = assignment
     return assignment
   }
@@ -114,5 +139,20 @@ export class AssignmentTable {
     this.#entries[index] = null
     this.#free.push(index)
     assignment.open = false
+    if (this.#kept >= KEPT_MAX) return
+    this.#kept++
+    assignment.next = this.#resting
+    this.#resting = assignment
+    this.#restingLast ??= assignment
+  }
+
+  /** Nobody who came across an assignment in this turn is still at it. */
+  endTurn(): void {
+    if (this.#restingLast === null) return
+    for (let a = this.#resting; a !== null; a = a.next) a.task = null
+    this.#restingLast.next = this.#closed
+    this.#closed = this.#resting
+    this.#resting = null
+    this.#restingLast = null
   }
 }

@@ -372,6 +372,7 @@ export class Broker implements Machine {
       this.#deferredAt = this.scheduler.releaseDeferred(now)
     }
     if (this.scheduler.draining && (this.scheduler.unsettled === 0 || now >= this.#drainBy)) this.#leave(now)
+    this.scheduler.endTurn()
   }
 
   // ---------------------------------------------------------------- state

@@ -15,7 +15,7 @@ import { Client } from './client.ts'
 import type { Context } from './context.ts'
 import { Link } from './link.ts'
 import { draining, type Failure, unknown } from './scheduler.ts'
-import { Task } from './task.ts'
+import type { Task } from './task.ts'
 
 /** A client that reads a stream beats at least every two seconds, whatever interval the broker's workers keep. */
 const READER_SILENCE_MIN_MS = 10_000
@@ -55,6 +55,7 @@ export class Clients {
       port.send(client.link, this.#context.helloLocal())
       return
     }
+    if (message.records.length > 1) this.#context.scheduler.ledger.fetch(message.records)
     for (const record of message.records) {
       switch (record.kind) {
         case Kind.Request:
@@ -135,7 +136,7 @@ export class Clients {
       return
     }
     const fields = { id, priority: PRIORITY_DEFAULT, flags: 0, traceparent: '', body, creditUpTo: 0, token }
-    const task = new Task(service, fields, client, null, now, now + config.stockTaskTimeMs)
+    const task = scheduler.pool.take(service, fields, client, null, now, now + config.stockTaskTimeMs)
     client.add(task)
     scheduler.submit(task, now)
   }
@@ -180,7 +181,7 @@ export class Clients {
       return
     }
     const time = Math.min(request.timeLeftMs, config.taskTimeMaxMs)
-    const task = new Task(service, request, client, null, now, now + time)
+    const task = scheduler.pool.take(service, request, client, null, now, now + time)
     client.add(task)
     scheduler.ledger.add(task)
     if (task.isStream && !client.waiting) this.#context.wheel.set(client, now + this.#silenceMax)

@@ -14,7 +14,7 @@ import type { Context } from './context.ts'
 import { Guest } from './guest.ts'
 import { Link } from './link.ts'
 import type { Peers } from './peers.ts'
-import { Task } from './task.ts'
+import type { Task } from './task.ts'
 
 /** cloudfe: peers that send us their tasks. What comes from a peer runs here at once or soon, or goes back; it is never sent
  *  on. */
@@ -189,10 +189,13 @@ export class Guests {
     const service = scheduler.services.byName.get(request.service)
     let reason: RejectReason | null = RejectReason.NoService
     if (service !== undefined) {
-      const task = new Task(service, request, null, guest, now, now + request.timeLeftMs)
+      const task = scheduler.pool.take(service, request, null, guest, now, now + request.timeLeftMs)
       guest.tasks.add(task)
       reason = scheduler.host(task, now)
-      if (reason !== null) guest.tasks.remove(task)
+      if (reason !== null) {
+        guest.tasks.remove(task)
+        scheduler.pool.giveBack(task)
+      }
     }
     if (reason === null) return
     counters.rejectsSent++

@@ -23,6 +23,7 @@ import { NO_ROOM, POLICIES, type Policy, TUNING } from './routing.ts'
 import { type Service, Services } from './service.ts'
 import type { Task } from './task.ts'
 import { TaskLedger } from './task-ledger.ts'
+import { TaskPool } from './task-pool.ts'
 import type { TimingWheel } from './timing-wheel.ts'
 import type { Worker } from './worker.ts'
 
@@ -57,6 +58,7 @@ export class Scheduler {
   readonly services: Services
   readonly ledger: TaskLedger
   readonly assignments: AssignmentTable
+  readonly pool = new TaskPool()
   /** Tasks that wait in any queue. */
   queued = 0
   /** Tasks of peers that run here, or wait for a worker here. */
@@ -779,6 +781,13 @@ export class Scheduler {
     }
     task.service.tasks--
     this.services.release(task.service)
+    this.pool.giveBack(task)
+  }
+
+  /** What is over has been done with. */
+  endTurn(): void {
+    this.pool.endTurn()
+    this.assignments.endTurn()
   }
 
   /** Nobody waits for this attempt: tell the executor. A worker's slot stays taken until it answers. */

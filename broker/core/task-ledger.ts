@@ -1,5 +1,5 @@
 import type { RecordOctets } from '../../protocol/octets.ts'
-import type { Reply } from '../../protocol/record.ts'
+import { Kind, type Record, type Reply } from '../../protocol/record.ts'
 import { type Answered, AnswerPages } from './answer-pages.ts'
 import type { Task } from './task.ts'
 
@@ -84,6 +84,29 @@ export class TaskLedger {
   get underWay(): number {
     return this.#underWay
   }
+
+  /**
+   * Asks for the memory that the ids of a whole message will be looked for in, so that one wait is for all of them: each by
+   * itself would take a tenth of what a task takes.
+   */
+  fetch(records: readonly Record[]): void {
+    for (const record of records) {
+      if (record.kind === Kind.Request && record.octets !== undefined) this.#hashOctets(record.octets)
+    }
+    // In a loop of its own, so short that the processor is at the next before the last has come.
+    const young = this.#young
+    const old = this.#old
+    const mask = this.#mask
+    let seen = 0
+    for (const record of records) {
+      if (record.kind !== Kind.Request || record.octets === undefined) continue
+      const at = (record.octets.idHash & mask) * PLACE + PLACE_ENTRY
+      seen |= (young[at] ?? 0) | (old[at] ?? 0)
+    }
+    this.fetched = seen
+  }
+  /** What was seen there: of no use, but what nobody can use is not fetched. */
+  fetched = 0
 
   /** @param key an id, in either form */
   find(key: string | RecordOctets): Task | Answered | undefined {
@@ -186,14 +209,16 @@ export class TaskLedger {
     return typeof key === 'string' ? this.#hashText(key) : this.#hashOctets(key)
   }
 
-  #hashOctets({ frame, idAt, idLength }: RecordOctets): number {
+  #hashOctets(octets: RecordOctets): number {
+    const { frame, idAt, idLength, idHash } = octets
+    if (idHash !== 0 || frame === null) return idHash
     let hash = this.#seed
-    if (frame === null) return hash
     const { view } = frame
     for (let at = idAt; at < idAt + idLength; at++) {
       hash = Math.imul(hash ^ view.getUint8(at), 0x9e3779b1)
       hash ^= hash >>> 15
     }
+    octets.idHash = hash
     return hash
   }
 

@@ -12,18 +12,21 @@ export type TaskFields = Pick<
   'id' | 'priority' | 'flags' | 'traceparent' | 'body' | 'creditUpTo' | 'token' | 'octets'
 >
 
-/** A task from its arrival to its one answer. Its deadline waits in the wheel. */
+/**
+ * A task from its arrival to its one answer. Its deadline waits in the wheel. The object outlives it, and is another task's
+ * after it ({@link TaskPool}).
+ */
 export class Task extends Timed {
-  readonly service: Service
-  readonly priority: number
-  readonly flags: number
-  readonly arrivedAt: number
-  deadline: number
+  service: Service
+  priority = 0
+  flags = 0
+  arrivedAt = 0
+  deadline = 0
 
   /** Who waits for the answer: exactly one of the two, and the token it gave the task. */
-  client: Client | null
-  readonly guest: Guest | null
-  token: number
+  client: Client | null = null
+  guest: Guest | null = null
+  token = 0
 
   /** Started so often; the number of the current attempt while it runs. */
   starts = 0
@@ -37,7 +40,7 @@ export class Task extends Timed {
 
   /** PARTIALs passed on in the current attempt. */
   streamed = 0
-  creditUpTo: number
+  creditUpTo = 0
 
   /** Its entry in the ledger; 0: none. */
   ledgerEntry = 0
@@ -48,11 +51,13 @@ export class Task extends Timed {
   /** Waits for the retry budget. */
   deferred = false
   queuePrev: Task | null = null
+  /** Of a task that is over: the next in the pool. */
   queueNext: Task | null = null
 
   /** What is passed on as it came; null where the task came as an object. */
-  readonly octets: RecordOctets | null
-  readonly #fields: TaskFields | null
+  octets: RecordOctets | null = null
+  #fields: TaskFields | null = null
+  #octets: RecordOctets | null = null
 
   constructor(
     service: Service,
@@ -64,22 +69,50 @@ export class Task extends Timed {
   ) {
     super()
     this.service = service
+    this.begin(service, fields, client, guest, arrivedAt, deadline)
+  }
+
+  begin(
+    service: Service,
+    fields: TaskFields,
+    client: Client | null,
+    guest: Guest | null,
+    arrivedAt: number,
+    deadline: number,
+  ): void {
+    this.service = service
     this.priority = fields.priority
     this.flags = fields.flags
-    this.creditUpTo = fields.creditUpTo
-    this.token = fields.token
-    this.client = client
-    this.guest = guest
     this.arrivedAt = arrivedAt
     this.deadline = deadline
-    if (fields.octets === undefined) {
-      this.octets = null
-      this.#fields = fields
-    } else {
-      this.octets = new RecordOctets()
-      this.octets.copy(fields.octets)
-      this.#fields = null
+    this.client = client
+    this.guest = guest
+    this.token = fields.token
+    this.starts = 0
+    this.deaths = null
+    this.current = null
+    this.abandoned = null
+    this.settled = false
+    this.streamed = 0
+    this.creditUpTo = fields.creditUpTo
+    this.ledgerEntry = 0
+    this.queueNext = null
+    if (fields.octets === undefined) this.#fields = fields
+    else {
+      this.#octets ??= new RecordOctets()
+      this.#octets.copy(fields.octets)
+      this.octets = this.#octets
     }
+  }
+
+  /** Lets go of what it holds. It stays settled: for all who still know it it is over. */
+  end(): void {
+    this.settled = true
+    this.client = null
+    this.guest = null
+    this.octets?.clear()
+    this.octets = null
+    this.#fields = null
   }
 
   /** The client's own, the same over all its retries; made here for a stock client's task. */
