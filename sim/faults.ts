@@ -1,8 +1,9 @@
-import { EMPTY_BODY, Kind, type Message, type Record } from '../protocol/record.ts'
+import type { Message } from '../protocol/record.ts'
 import type { FaultHandle } from '../report/collector.ts'
 import type { Lane } from './lanes.ts'
 import type { Pipe } from './network.ts'
 import type { Node } from './node.ts'
+import { Nonsense } from './nonsense.ts'
 import { Random } from './random.ts'
 import { type FaultKind, JOINS_MAX, numberOfNode, type Scripted } from './scenario.ts'
 import type { Cluster, Simulation } from './simulation.ts'
@@ -25,6 +26,7 @@ export class Faults {
   readonly history: Scripted[] = []
   readonly #simulation: Simulation
   readonly #random: Random
+  readonly #nonsense: Nonsense
   readonly #underWay = new Set<UnderWay>()
   #over = false
   /** What a `late` fault waits to catch. */
@@ -33,6 +35,8 @@ export class Faults {
   constructor(simulation: Simulation) {
     this.#simulation = simulation
     this.#random = new Random(simulation.seed, 'faults')
+    const { ledger, p } = simulation
+    this.#nonsense = new Nonsense(new Random(simulation.seed, 'nonsense'), ledger.nonsense, p.bodyMax)
   }
 
   begin(): void {
@@ -310,40 +314,19 @@ export class Faults {
     return pipes[node % Math.max(1, pipes.length)] ?? null
   }
 
-  /** Well-formed, and meant for nobody: answers to tasks that were never given, credits for no stream. */
+  /** Somebody says what means nothing to the other end, as octets or as records. */
   #garbage(pipe: Pipe, at: number): void {
-    const random = this.#random
-    const token = random.below(4) * 2 ** 32 + random.next32()
-    const answer = {
-      token,
-      attempts: 1,
-      queuedUs: 0,
-      runUs: 0,
-      partials: 0,
-      cluster: 'nowhere',
-      worker: 'nobody',
-      message: '',
-      body: EMPTY_BODY,
-    }
-    const candidates: Record[] = [
-      { kind: Kind.Reply, code: '', retryable: false, retryAfterMs: 0, ...answer },
-      { kind: Kind.Partial, token, index: 0, attempt: 1, cluster: '', worker: '', body: EMPTY_BODY },
-      { kind: Kind.Credit, token, upTo: 1000 },
-      { kind: Kind.Cancel, token },
-      { kind: Kind.Pending, token, running: true, attempt: 1, partials: 0 },
-      { kind: Kind.Reject, token, reason: 1, free: 0, received: 0, worker: '' },
-    ]
-    const records: Record[] = []
-    for (let i = 0; i < 3; i++) {
-      const record = random.pick(candidates)
-      if (record !== undefined) records.push(record)
-    }
     const bound = pipe.bound
     const from = epochOf(pipe.dialler)
     const to = bound === null ? 0 : epochOf(bound)
-    // A stranger's epoch means another life of the sender, which is more than garbage.
-    if (random.chance(0.5)) this.#simulation.network.inject(pipe, pipe.out, { from, to, records }, at)
-    else this.#simulation.network.inject(pipe, pipe.back, { from: to, to: from, records }, at)
+    const { socket } = pipe
+    if (this.#random.chance(0.5)) {
+      const message = this.#nonsense.message(from, to, { socket, outward: true })
+      if (message !== null) this.#simulation.network.inject(pipe, pipe.out, message, at)
+    } else {
+      const message = this.#nonsense.message(to, from, { socket, outward: false })
+      if (message !== null) this.#simulation.network.inject(pipe, pipe.back, message, at)
+    }
   }
 
   /** The next answer on the connection comes a second time, late. Requests never do: no network repeats them. */

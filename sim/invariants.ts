@@ -12,6 +12,7 @@ import { Breach } from './breach.ts'
 import type { BrokerNode } from './broker-node.ts'
 import type { ClientNode, SimCall } from './client-node.ts'
 import { Behaviour, type Errand, HANDLER_ERROR, isAnswerTo, numberIn, readWork, type Work } from './errand.ts'
+import type { NonsenseCounts } from './nonsense.ts'
 import { OpenErrands } from './open-errands.ts'
 import { place, Troubles } from './troubles.ts'
 import type { StartSink } from './waits.ts'
@@ -79,6 +80,8 @@ export class Ledger implements Watch {
   readonly #diedAt = new Map<number, number>()
   /** How often was looked at what no other count tells. */
   unaskedCount = 0
+  /** What was said that means nothing, by kind and what the decoder made of it. */
+  readonly nonsense: NonsenseCounts = new Map()
   forwarded = 0
   pieces = 0
   offersChecked = 0

@@ -80,6 +80,8 @@ export interface Summary {
   readonly starts: number
   readonly outcomes: { readonly [code: string]: number }
   readonly faults: number
+  /** What was said that means nothing, by kind and what the decoder made of it. */
+  readonly nonsense: { readonly [what: string]: number }
   /** Clients died before their tasks ended. */
   readonly abandoned: number
   readonly meanWaitMs: number
@@ -544,6 +546,7 @@ export class Simulation {
       starts: ledger.starts,
       outcomes: Object.fromEntries([...ledger.outcomes].map(([code, n]) => [code === '' ? 'OK' : code, n])),
       faults: ledger.faults,
+      nonsense: Object.fromEntries(ledger.nonsense),
       abandoned: ledger.abandonedCount,
       meanWaitMs: ledger.waits === 0 ? 0 : ledger.waitMs / ledger.waits,
       lentShare: ledger.waits === 0 ? 0 : ledger.lent / ledger.waits,
