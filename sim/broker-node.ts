@@ -6,22 +6,19 @@ import type { BrokerPort } from '../broker/core/port.ts'
 import { ErrorCode } from '../protocol/error-code.ts'
 import { Kind, type Message, type Record, type State } from '../protocol/record.ts'
 import type { EventQueue } from './event-queue.ts'
-import type { Network, Pipe } from './network.ts'
+import { type Network, Pipe } from './network.ts'
 import { type Clock, Listener } from './node.ts'
 import type { Watch } from './watch.ts'
 
-/** What one turn has for one link. */
+/**
+ * What one turn has for one link. Each is used again for another link in the next turn: between turns a link holds nothing but
+ * the pipe that its messages go through, and a million links need no million batches.
+ */
 class Batch {
+  link: Link | null = null
   records: Record[] | null = null
-  /** Where the link's messages go; looked up again when it has gone. */
+  /** Where the link's messages went last; looked up again when it has gone. */
   pipe: Pipe | null = null
-}
-
-function batchOf(link: Link): Batch {
-  if (link.outbox instanceof Batch) return link.outbox
-  const batch = new Batch()
-  link.outbox = batch
-  return batch
 }
 
 /** Where an address has the cluster's number. */
@@ -55,10 +52,10 @@ export class BrokerNode extends Listener implements BrokerPort {
     cloudbe: new Map(),
   }
   readonly #subscriptions = new Map<string, Pipe>()
-  readonly #subscribers = new Set<Pipe>()
-  /** Links that something is for, the first so many: an array that is emptied throws its memory away. */
-  readonly #dirty: (Link | null)[] = []
-  #dirtyCount = 0
+  readonly #subscribers: Pipe[] = []
+  /** What there is for links, the first so many. */
+  readonly #batches: Batch[] = []
+  #batchCount = 0
   readonly #failed: { link: Link; records: readonly Record[]; reason: UndeliveredReason }[] = []
 
   constructor(
@@ -135,13 +132,14 @@ export class BrokerNode extends Listener implements BrokerPort {
   }
 
   override joined(pipe: Pipe): void {
-    if (pipe.socket === 'statebe') this.#subscribers.add(pipe)
+    if (pipe.socket === 'statebe') this.#subscribers.push(pipe)
     else this.#pipes[pipe.socket].set(pipe.key, pipe)
   }
 
   override lost(pipe: Pipe, at: number): void {
     if (pipe.socket === 'statebe') {
-      this.#subscribers.delete(pipe)
+      const index = this.#subscribers.indexOf(pipe)
+      if (index >= 0) this.#subscribers.splice(index, 1)
       return
     }
     const pipes = this.#pipes[pipe.socket]
@@ -160,17 +158,30 @@ export class BrokerNode extends Listener implements BrokerPort {
   // ---------------------------------------------------------------- what goes out
 
   send(link: Link, record: Record): void {
-    const batch = batchOf(link)
-    if (batch.records === null) {
-      this.#dirty[this.#dirtyCount++] = link
-      batch.records = [record]
-    } else if (batch.records.length === 1 && batch.records[0] !== undefined) {
+    const { outbox } = link
+    const batch = outbox instanceof Batch ? outbox : this.#batchFor(link, outbox)
+    const { records } = batch
+    if (records === null) batch.records = [record]
+    else if (records.length === 1 && records[0] !== undefined) {
       // The second is often the last, and `push` would make room for sixteen more.
-      batch.records = [batch.records[0], record]
-    } else batch.records.push(record)
+      batch.records = [records[0], record]
+    } else records.push(record)
     if (record.kind === Kind.Request) this.#watch.requested(this, link, record)
     else if (record.kind === Kind.Reply && record.code === ErrorCode.Busy)
       this.#watch.turnedAway(this, record)
+  }
+
+  #batchFor(link: Link, outbox: unknown): Batch {
+    let batch = this.#batches[this.#batchCount]
+    if (batch === undefined) {
+      batch = new Batch()
+      this.#batches.push(batch)
+    }
+    this.#batchCount++
+    batch.link = link
+    batch.pipe = outbox instanceof Pipe ? outbox : null
+    link.outbox = batch
+    return batch
   }
 
   /** A task of that service is given to a worker or a peer. It may come back in the same turn. */
@@ -214,9 +225,9 @@ export class BrokerNode extends Listener implements BrokerPort {
     if (pipe === undefined) return
     // What was said before goes out before.
     if (link.outbox instanceof Batch && link.outbox.records !== null) {
-      const { records } = link.outbox
+      const { records, pipe } = link.outbox
       link.outbox.records = null
-      this.#transmit(link, link.outbox, records)
+      this.#transmit(link, pipe, records)
     }
     this.#pipes.cloudbe.delete(link.key)
     this.#network.close(pipe, this.queue.time)
@@ -261,27 +272,26 @@ export class BrokerNode extends Listener implements BrokerPort {
   }
 
   #flush(): void {
-    const dirty = this.#dirty
-    for (let i = 0; i < this.#dirtyCount; i++) {
-      const link = dirty[i] ?? null
-      if (link === null) continue
-      dirty[i] = null
-      const batch = batchOf(link)
-      const { records } = batch
-      if (records === null) continue
+    const count = this.#batchCount
+    for (let i = 0; i < count; i++) {
+      const batch = this.#batches[i]
+      if (batch === undefined) continue
+      const { link, records, pipe } = batch
+      batch.link = null
       batch.records = null
-      this.#transmit(link, batch, records)
+      batch.pipe = null
+      if (link !== null && records !== null) this.#transmit(link, pipe, records)
     }
-    this.#dirtyCount = 0
+    this.#batchCount = 0
   }
 
-  #transmit(link: Link, batch: Batch, records: readonly Record[]): void {
-    let pipe = batch.pipe
-    if (pipe === null || pipe.bound !== this || !pipe.up) {
+  /** @param before the pipe that the link's messages went through last */
+  #transmit(link: Link, before: Pipe | null, records: readonly Record[]): void {
+    let pipe = before
+    // What others opened stays in place while it stands; what we opened may be replaced under its name.
+    if (pipe === null || pipe.bound !== this || !pipe.up)
       pipe = this.#pipes[link.socket].get(link.key) ?? null
-      // What others opened stays in place while it stands; what we opened may be replaced under its name.
-      batch.pipe = pipe
-    }
+    link.outbox = pipe
     if (pipe === null) {
       this.#failed.push({ link, records, reason: 'unreachable' })
       return

@@ -126,6 +126,9 @@ class Deed implements Happening {
 /** How often within one point of a report's curves is looked at what is free. */
 const SAMPLES_PER_BUCKET = 5
 
+/** Beyond so many clusters checks that visit every pair of them, or all that one knows, are seldom made. */
+const MANY_CLUSTERS = 100
+
 /** As many events have happened as were asked for. */
 export class Enough extends Error {
   override readonly name = 'Enough'
@@ -193,7 +196,7 @@ export class Simulation {
     this.ledger = new Ledger({
       drift: p.drift,
       aftermathMs: 2 * beatsMs + 2 * p.stateTtlMs + p.timeoutMs * p.retries + 10 * p.reconnectMs,
-      checkBooksEvery: p.checkBooksEvery === 0 ? Number.POSITIVE_INFINITY : p.checkBooksEvery,
+      checkBooksEvery: checkBooksEvery(p),
       queueMax: p.queueMax,
       attemptsMax: p.attemptsMax,
       bodyMax: p.bodyMax,
@@ -594,7 +597,7 @@ export class Simulation {
     const patience = this.#patienceMs()
     let quietSince = -1
     // All pairs of clusters are looked at: where there are many, that is seldom done.
-    const pollMs = this.clusters.length > 100 ? 250 : 50
+    const pollMs = this.clusters.length > MANY_CLUSTERS ? 250 : 50
     for (;;) {
       this.advance(this.at + pollMs)
       const owes = this.ledger.owed
@@ -713,6 +716,12 @@ export class Simulation {
   #otherEndpointGone(cluster: number): boolean {
     return this.p.secondEndpoint && this.clusters[(cluster + 1) % this.p.clusters]?.gone === true
   }
+}
+
+/** A broker's books list all others: with more clusters they are looked through less often, or each turn would cost more. */
+function checkBooksEvery({ checkBooksEvery: turns, clusters }: Parameters): number {
+  if (turns === 0) return Number.POSITIVE_INFINITY
+  return turns * Math.max(1, Math.round(clusters / MANY_CLUSTERS))
 }
 
 function policyNamed(name: string): PolicyName {

@@ -76,11 +76,11 @@ export class Broker implements Machine {
   /** What a peer was last greeted with. */
   #helloSaid: Hello | null = null
   #servicesPublished = 0
-  #publishedAt: number
+  #publishedAt = Number.NEGATIVE_INFINITY
   /** Last call of `timeout`: at least every state or heartbeat interval, unless we stood still. */
-  #ranAt: number
-  #workersBeatAt: number
-  #peersBeatAt: number
+  #ranAt = Number.NEGATIVE_INFINITY
+  #workersBeatAt = Number.POSITIVE_INFINITY
+  #peersBeatAt = Number.POSITIVE_INFINITY
   #deferredAt = Number.POSITIVE_INFINITY
   /** Workers' connections have broken: time to ask who is still there. */
   #probeAt = Number.POSITIVE_INFINITY

@@ -12,11 +12,12 @@ export class Guest extends Timed {
   received = 0
   /** Final answers sent to it. */
   answered = 0
-  heardAt: number
+  /** From the first a double, as a Peer's. */
+  heardAt = Number.NEGATIVE_INFINITY
   /** `received` as last published, so that an idle guest does not fill every state. */
   published = 0
   /** Until when its count is repeated in every state: a lost publication must not leave it guessing. */
-  publishUntil = 0
+  publishUntil = Number.NEGATIVE_INFINITY
 
   /** @param seed for the table of its tasks */
   constructor(name: string, link: Link, seed: number, now: number) {

@@ -1,8 +1,14 @@
 import { AssignmentList } from './assignment.ts'
 import { Link } from './link.ts'
-import type { Candidate } from './routing.ts'
+import { type Candidate, NO_ROOM } from './routing.ts'
 import type { Service } from './service.ts'
 import { Timed } from './timing-wheel.ts'
+
+/**
+ * Times begin as what no integer can be, so that V8 gives their fields a double's place, which each change is written into.
+ * From 0 all peers that there are would be made over, one by one, when the first of them has a fraction.
+ */
+const UNSET_MS = Number.NEGATIVE_INFINITY
 
 /** What one peer offers of one service. */
 export class Offer implements Candidate {
@@ -19,8 +25,8 @@ export class Offer implements Candidate {
   unseen = 0
   /** Scratch of the choice under way. */
   spare = 0
-  room = 0
-  ageMs = 0
+  room = NO_ROOM
+  ageMs = UNSET_MS
 
   constructor(peer: Peer, service: Service) {
     this.peer = peer
@@ -33,7 +39,8 @@ export class Offer implements Candidate {
 }
 
 const NOWHERE: readonly string[] = []
-const NOTHING: readonly Offer[] = []
+/** Never written to. */
+const NOTHING: Offer[] = []
 /** Offers beyond which one is looked up, and not looked for. */
 const FEW = 8
 
@@ -89,7 +96,7 @@ export class Peer extends Timed {
   advertised = ''
   statebe = ''
   /** Since when it has been silent, for forgetting it; ms. */
-  heardAt: number
+  heardAt = UNSET_MS
   /** Its last HELLO did not count us among its peers: with the next heartbeat we introduce ourselves. */
   knowsUs = true
   /** HELLOs sent on this connection without an answer. */
@@ -113,13 +120,13 @@ export class Peer extends Timed {
   /** Answers it says it has sent beyond those, until an INVENTORY makes up for them. */
   missing = 0
   /** The offers that sends `seen + 1` to `sent` counted against; `#head` is where `seen` is. */
-  #onTheirWay: Offer[] = []
+  #onTheirWay = NOTHING
   #head = 0
 
   /** Smoothed as TCP does (RFC 6298, 1/8), ms. */
-  roundTripMs = 0
+  roundTripMs = UNSET_MS
   /** When the heartbeat under measurement left; 0: none. */
-  beatSentAt = 0
+  beatSentAt = UNSET_MS
   lent = 0
 
   /** @param key routing id of the first connection */
@@ -128,6 +135,8 @@ export class Peer extends Timed {
     this.address = address
     if (configured) this.configuredAs = [address]
     this.heardAt = now
+    this.roundTripMs = 0
+    this.beatSentAt = 0
     this.link = new Link('cloudbe', key)
   }
 
@@ -167,7 +176,9 @@ export class Peer extends Timed {
     this.sent++
     this.lent++
     offer.unseen++
-    this.#onTheirWay.push(offer)
+    // With a place for this one only, as above.
+    if (this.#onTheirWay === NOTHING) this.#onTheirWay = [offer]
+    else this.#onTheirWay.push(offer)
   }
 
   /** The peer says how many of our REQUESTs it has received. Unless a state says so, what it has free is older news: a
@@ -194,7 +205,7 @@ export class Peer extends Timed {
     this.seen = 0
     this.answered = 0
     this.missing = 0
-    this.#onTheirWay = []
+    this.#onTheirWay = NOTHING
     this.#head = 0
     this.stateSeq = -1
     this.stateAt = Number.NEGATIVE_INFINITY

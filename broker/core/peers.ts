@@ -1,4 +1,5 @@
 import {
+  type Heartbeat,
   type Hello,
   Kind,
   type Message,
@@ -25,8 +26,22 @@ const BEATS_PER_COMPARISON = 4
 const LISTED_PER_BEAT = 32
 /** Other addresses of known brokers, and brokers removed by the operator, that are remembered. */
 const ALIASES_MAX = 10_000
+/** Names of connections that are made once for all brokers of a process. */
+const KEYS_SHARED = 4096
 /** Up to so many peers, whoever is greeted is told all of them, whatever it knows. */
 const TOLD_AT_ONCE = 64
+
+const keys: string[] = []
+
+/**
+ * Short, since addresses may be longer than a routing id. The first ones are one text each for all brokers of a process: in a
+ * simulation of a thousand there would be a million of them.
+ */
+function keyOf(connection: number): string {
+  if (connection > KEYS_SHARED) return `peer-${connection}`
+  for (let i = keys.length; i <= connection; i++) keys.push(`peer-${i}`)
+  return keys[connection] ?? ''
+}
 
 /** cloudbe and statefe: who our peers are, whether they live, what they have to spare, what they hold of ours. */
 export class Peers {
@@ -45,6 +60,7 @@ export class Peers {
   #connections = 0
   /** Who is up has changed: our peers ought to know. */
   #newsToTell = false
+  #beatSaid: Heartbeat = { kind: Kind.Heartbeat, ask: true, sent: 0 }
   /** Heartbeats since the last comparison, and how many comparisons there have been. */
   #beats = 0
   #comparisons = 0
@@ -140,7 +156,7 @@ export class Peers {
 
   /** The operator wants nothing to do with the broker of that name. */
   isRemoved(name: string): boolean {
-    return this.#removed.has(name)
+    return this.#removed.size > 0 && this.#removed.has(name)
   }
 
   /** Somebody said hello on cloudfe: what it knows and where it is. */
@@ -228,9 +244,13 @@ export class Peers {
     peer.heardAt = now
     const tookTasks = peer.phase === 'up' && !peer.blocked
     peer.blocked = false
-    for (const record of message.records) {
-      this.#record(peer, record, message.from, now)
-      if (this.#byKey.get(key) !== peer) return
+    const { records, from } = message
+    this.#record(peer, first, from, now)
+    for (let i = 1; i < records.length; i++) {
+      const record = records[i]
+      // What came before may have ended this connection.
+      if (record === undefined || this.#byKey.get(key) !== peer) return
+      this.#record(peer, record, from, now)
     }
     if (!tookTasks && peer.phase === 'up') {
       // It takes tasks again, and its next state may be an interval away.
@@ -376,7 +396,7 @@ export class Peers {
       peer.advertised = advertised
       this.#up = null
     }
-    this.byName.set(peer.name, peer)
+    if (other !== peer) this.byName.set(peer.name, peer)
     this.#subscribe(peer, hello.statebe)
     if (peer.phase !== 'up') {
       const sameLife = peer.phase !== 'joining' && !restarted
@@ -457,7 +477,7 @@ export class Peers {
       if (peer.phase === 'up') {
         if (news || !peer.knowsUs || peer.hellos > 0 || peer === compared)
           port.send(peer.link, this.#context.helloPeer(peer.name))
-        port.send(peer.link, { kind: Kind.Heartbeat, ask: true, sent: peer.sent })
+        port.send(peer.link, this.#heartbeat(peer.sent))
         if (peer.beatSentAt === 0) peer.beatSentAt = now
         continue
       }
@@ -472,6 +492,12 @@ export class Peers {
       if (peer.hellos >= HELLOS_PER_CONNECTION) this.#reconnect(peer)
       this.#greet(peer)
     }
+  }
+
+  /** Most peers are sent no tasks: they all get one and the same. */
+  #heartbeat(sent: number): Heartbeat {
+    if (this.#beatSaid.sent !== sent) this.#beatSaid = { kind: Kind.Heartbeat, ask: true, sent }
+    return this.#beatSaid
   }
 
   /**
@@ -660,10 +686,9 @@ export class Peers {
     this.#context.port.send(peer.link, this.#context.helloPeer(peer.name))
   }
 
-  /** Short, since addresses may be longer than a routing id; never used twice, since libzmq would abort. */
+  /** Never used twice, since libzmq would abort. */
   #nextKey(): string {
-    this.#connections++
-    return `peer-${this.#connections}`
+    return keyOf(++this.#connections)
   }
 
   #alias(address: string): void {

@@ -33,7 +33,8 @@ export class Worker extends Timed {
   answered = 0
   /** Answers it says it has sent beyond those, until an INVENTORY makes up for them. */
   missing = 0
-  heardAt: number
+  /** From the first a double, which each change is written into. */
+  heardAt = Number.NEGATIVE_INFINITY
   /** Between its heartbeats, ms. */
   heartbeatIntervalMs: number
   /** It gets no task until it has been heard from again: its pipe is full, or it said that it has no slot. */
