@@ -457,8 +457,11 @@ export class Workers {
     const held = new Set(tokens)
     const lost: Assignment[] = []
     for (const a of worker.assignments.newestFirst()) {
-      if (held.delete(a.token)) scheduler.renewCredit(a)
-      else if (a.number <= received) lost.push(a)
+      if (held.delete(a.token)) {
+        // That nobody waits for it may have been lost with a connection: a stream would wait for credit to the end of its time.
+        if (a.task === null) port.send(worker.link, { kind: Kind.Cancel, token: a.token })
+        else scheduler.renewCredit(a)
+      } else if (a.number <= received) lost.push(a)
     }
     // First the slots that are taken after all, or what is taken back would be sent to them.
     worker.ghosts = held.size === 0 ? null : held

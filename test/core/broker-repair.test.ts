@@ -37,6 +37,22 @@ describe('streams', () => {
     ).toEqual([8])
   })
 
+  // Its handler would wait for a reader, and keep its slot, until the task's time is up.
+  test('a worker that signs in again with a task that nobody waits for is told so once more', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const client = rig.client('c1')
+    const unwanted = client.request({ id: 'stream', ...streaming })
+    client.say({ kind: Kind.Cancel, token: unwanted })
+    const token = worker.token('stream')
+    expect(worker.got(Kind.Cancel).map((cancel) => cancel.token)).toEqual([token])
+    worker.say({ kind: Kind.Inventory, received: worker.received, tokens: [token] })
+    expect(worker.got(Kind.Cancel).map((cancel) => cancel.token)).toEqual([token, token])
+    expect(rig.free()).toBe(0)
+    worker.reply({ code: 'CANCELLED' })
+    expect(rig.free()).toBe(1)
+  })
+
   test('a client that asks again for a stream renews its credit at the worker', () => {
     const rig = new Rig()
     const worker = rig.worker('w1').ready()
