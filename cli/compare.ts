@@ -130,7 +130,7 @@ Examples:
   spillway sim compare --quick
   spillway sim compare --quick --report routing
   spillway sim compare --dimensions load,state --policies most-capacity,two-choices --seeds 5
-  spillway sim compare --dimensions patience,price,steepness,looks-at,guest-wait --policies soonest --load 0.98
+  spillway sim compare --dimensions patience,price,steepness,rivalry,looks-at,guest-wait --policies soonest --load 0.98
   spillway sim compare --json > comparison.json`,
     )
     .action(async (flags: CompareFlags) => {

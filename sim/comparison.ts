@@ -212,6 +212,13 @@ export const DIMENSIONS = {
     quick: [0, 3, 1000],
     vary: (steepness: number) => ({ steepness }),
   },
+  rivalry: {
+    title: 'rivalry',
+    unit: 'tasks of each rival for one of ours',
+    values: [0, 0.3, 1, 3],
+    quick: [0, 1],
+    vary: (rivalry: number) => ({ rivalry }),
+  },
   'looks-at': {
     title: 'peers looked at',
     unit: '',

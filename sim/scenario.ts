@@ -184,6 +184,11 @@ const fields = z.strictObject({
     .min(0)
     .default(TUNING.steepness)
     .describe('how much soonest prefers the best; 0: not at all, 1000: none but the best'),
+  rivalry: z
+    .number()
+    .min(0)
+    .default(TUNING.rivalry)
+    .describe('tasks that soonest takes each other peer with a backlog to have sent, for each of its own'),
   looksAt: count.min(1).default(TUNING.looksAt).describe('peers that soonest looks at for one task'),
   repliesMax: count.default(10_000).describe('answers a broker keeps'),
   replyAgeMs: ms.default(30_000).describe('how long it keeps them, ms'),

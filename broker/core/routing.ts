@@ -56,11 +56,13 @@ export interface Tuning {
   readonly price: number
   /** With twice the cost, 2 to the power of this times less likely. 0: all alike; 1000: none but the best. */
   readonly steepness: number
+  /** Tasks that each other peer with a backlog is taken to have sent to a peer, for each of ours on its way there. */
+  readonly rivalry: number
   /** Peers looked at for one task. */
   readonly looksAt: number
 }
 
-export const TUNING: Tuning = { patience: 1, price: 1, steepness: 3, looksAt: 32 }
+export const TUNING: Tuning = { patience: 1, price: 1, steepness: 3, rivalry: 1, looksAt: 32 }
 
 /** The simplest rule: whoever has most. Ties are broken at random, or all brokers would pick the same one. */
 const mostCapacity: Choice = (candidates, random) => {
@@ -136,7 +138,7 @@ const NEAREST_MS = 0.01
  * - A task that waits here is waited for by all that come until the line has gone, which takes the longer the higher the load:
  *   by `wait / (1 - load)` in all. Where there is too much work for long it never goes, and waiting here is for nothing.
  */
-function soonest({ patience, price, steepness }: Tuning): Choice {
+function soonest({ patience, price, steepness, rivalry }: Tuning): Choice {
   return (candidates, random, here) => {
     const { runMs, waitMs, load, guestWaitMs } = here
     const wayShare = 1 - Math.min(1, patience * Math.max(0, 1 - load))
@@ -149,7 +151,7 @@ function soonest({ patience, price, steepness }: Tuning): Choice {
       const candidate = candidates[i]
       if (candidate === undefined || candidate.room === NO_ROOM) continue
       const { total, ageMs, unseen } = candidate
-      const room = candidate.room - rivals * unseen
+      const room = candidate.room - rivalry * rivals * unseen
       const wayMs = Math.max(candidate.roundTripMs / 2, NEAREST_MS)
       const perSlotMs = runMs / total
       // Only half of what it may let wait: it would turn away what it cannot place.

@@ -182,6 +182,7 @@ describe('soonest', () => {
       patience: number(10),
       price: number(10),
       steepness: fc.oneof(number(10), fc.constant(1000)),
+      rivalry: number(10),
       looksAt: fc.constant(32),
     })
     fc.assert(

@@ -45,7 +45,13 @@ test('what soonest is made with reaches the brokers: each of its parameters chan
     measurePolicy(7, { ...p, ...tuned }, SMALL.durationMs / 4).meanWaitMs
   const usual = waitOf({})
   expect(usual).toBeGreaterThan(0)
-  for (const tuned of [{ patience: 9 }, { price: 100 }, { steepness: 1000 }, { looksAt: 1 }]) {
+  for (const tuned of [
+    { patience: 9 },
+    { price: 100 },
+    { steepness: 1000 },
+    { rivalry: 9 },
+    { looksAt: 1 },
+  ]) {
     expect(waitOf(tuned), JSON.stringify(tuned)).not.toBe(usual)
   }
 })
