@@ -574,9 +574,12 @@ export class Judge {
   #judgeExcuse(task: string): void {
     const errand = this.#errandOf(task)
     const origin = clusterOf(task)
+    // Given away, surely, but on a connection that broke before anybody had read it: nobody knows to whom.
+    const nowhere = errand.starts === 0 && errand.executors.length === 0
     const hit = this.#troubles.some(({ clusters, what, from, until }) => {
       if (from > errand.settledAt || until + this.#terms.aftermathMs < errand.sentAt) return false
       const onWay = (cluster: number) => cluster === origin || errand.executors.includes(cluster)
+      if (nowhere) return what !== 'link' || clusters.includes(origin)
       return what === 'link' ? errand.executors.length > 0 && clusters.every(onWay) : clusters.some(onWay)
     })
     if (hit) return

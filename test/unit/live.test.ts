@@ -277,6 +277,14 @@ describe('the judge', () => {
       expect(found(run(true), trouble([1], 800, 1001 - AFTERMATH_MS))).toEqual([])
     })
 
+    test('for right when something failed anywhere and nobody saw whom it was sent to', () => {
+      const unseen = [sent({ once: true }), settled({ code: 'UNKNOWN', answer: '' })]
+      expect(found(unseen, trouble([2], 1000, 1010))).toEqual([])
+      expect(found(unseen, trouble([0, 2], 1000, 1010, true))).toEqual([])
+      expect(found(unseen, trouble([1, 2], 1000, 1010, true))).toEqual(wrong)
+      expect(found(unseen)).toEqual(wrong)
+    })
+
     test('for right when somebody on its way stood still by the fault of the machine', () => {
       const stood = (host: string, since: number): Entry => ({
         what: 'stood still',
