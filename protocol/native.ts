@@ -23,6 +23,12 @@ export const RECORD_HEADER_SIZE = 5
 /** Bodies up to this many octets are copied into the packed frame: below it a frame costs more than the copy. */
 export const INLINE_BODY_MAX = 4096
 
+/**
+ * Frames up to this many octets are copied between V8's memory and libzmq's. A larger one that is sent has to be given back
+ * on the main thread, which is woken for it; one that arrives keeps the 8 KiB it was received into until it is collected.
+ */
+export const COPIED_FRAME_MAX = 128
+
 /** Top bit of a body's length: the body is the message's next unused frame. */
 export const OWN_FRAME = 0x8000_0000
 

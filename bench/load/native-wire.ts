@@ -5,7 +5,13 @@
  */
 
 import { MessageEncoder } from '../../protocol/encode.ts'
-import { HEADER_SIZE, INLINE_BODY_MAX, OWN_FRAME, RECORD_HEADER_SIZE } from '../../protocol/native.ts'
+import {
+  COPIED_FRAME_MAX,
+  HEADER_SIZE,
+  INLINE_BODY_MAX,
+  OWN_FRAME,
+  RECORD_HEADER_SIZE,
+} from '../../protocol/native.ts'
 import { EMPTY_BODY, Kind, type Record, type Reply, type Request } from '../../protocol/record.ts'
 
 const encoder = new MessageEncoder()
@@ -43,6 +49,8 @@ export class PackedMessage {
   #at = HEADER_SIZE
   #bodies: Buffer[] = []
   #bodiesSize = 0
+  /** Octets of the last task's body, if they are packed. */
+  #lastBody = 0
   /** Tasks so far. */
   count = 0
 
@@ -77,17 +85,31 @@ export class PackedMessage {
       this.#bodies.push(body.subarray(start, end))
       this.#bodiesSize += length
       this.#at = bodyAt
+      this.#lastBody = 0
     } else {
       into.writeUInt32BE(length, bodyAt - 4)
       into.writeUInt32BE(bytes.length - RECORD_HEADER_SIZE + length, at + 1)
       body.copy(into, bodyAt, start, end)
       this.#at = bodyAt + length
+      this.#lastBody = length
     }
     this.count++
   }
 
+  /** As the real encoder does: the message of a small task by itself leaves in two small frames. */
+  #makeSmall(): void {
+    const length = this.#lastBody
+    const bodyAt = this.#at - length
+    if (this.count !== 1 || length === 0 || length > COPIED_FRAME_MAX || bodyAt > COPIED_FRAME_MAX) return
+    this.#bodies.push(Buffer.from(this.#bytes.subarray(bodyAt, this.#at)))
+    this.#bytes.writeUInt32BE(length + OWN_FRAME, bodyAt - 4)
+    this.#bytes.writeUInt32BE(bodyAt - HEADER_SIZE - RECORD_HEADER_SIZE, HEADER_SIZE + 1)
+    this.#at = bodyAt
+  }
+
   /** The message's frames; a new message begins. */
   finish(from: number, to: number): Buffer[] {
+    if (this.#at > COPIED_FRAME_MAX) this.#makeSmall()
     const packed = Buffer.allocUnsafe(this.#at)
     this.#bytes.copy(packed, 0, 0, this.#at)
     HEADER.copy(packed)

@@ -1,11 +1,12 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { COPIED_FRAME_MAX } from '../../protocol/native.ts'
 
 /** What V8's collector is asked for. */
 type Collect = (options: { readonly type: 'minor' }) => void
 
-/** Frames up to this are copied into V8's memory; larger ones stay in libzmq's until their Buffer is collected, octets. */
-const COPIED_MAX = 128
+/** What a larger frame keeps of libzmq's memory at least: what it was received into, octets. */
+const RECEIVED_INTO = 8192
 
 /**
  * A quarter of what makes V8 mark all of its memory: 64 MiB outside of it, of which zeromq.js and V8 each count every
@@ -29,7 +30,7 @@ export class BodyMemory {
 
   /** A frame has come in. */
   add(octets: number): void {
-    if (octets > COPIED_MAX) this.#octets += octets
+    if (octets > COPIED_FRAME_MAX) this.#octets += Math.max(octets, RECEIVED_INTO)
   }
 
   /** At the end of a turn, when what came in has been passed on. */
