@@ -268,8 +268,8 @@ export class MessageEncoder {
   }
 
   /**
-   * The message of a small task by itself leaves in two small frames, if one would be a large one: one request at a time is
-   * answered in two thirds of the time.
+   * The message of a small task by itself leaves in two small frames, if one would be a large one: with one request at a
+   * time that saves a broker two of six wake-ups, and either end one of three.
    */
   #makeSmall(): void {
     const length = this.#lastBody

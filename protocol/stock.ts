@@ -43,7 +43,10 @@ export function readStockRequest(frames: readonly Uint8Array[]): StockRequest | 
 
 /** The answer to a stock client. */
 export function writeStockReply(envelope: readonly Uint8Array[], body: Uint8Array): Uint8Array[] {
-  return [...envelope, body]
+  const frames: Uint8Array[] = []
+  for (const frame of envelope) frames.push(frame)
+  frames.push(body)
+  return frames
 }
 
 export type StockWorkerMessage =

@@ -1,6 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Dealer, Router } from 'zeromq'
 
+/** So few messages in a row are asked for before they are taken: a receive that fails costs more, but not more than many questions. */
+const ASKED_MAX = 4
 /** Messages taken at most before others get their turn: a drain never yields by itself. */
 const DRAIN_MAX = 448
 
@@ -17,13 +19,13 @@ export async function drain(
     socket.receiveTimeout = -1
     let frames = await receive(socket)
     if (frames === null) return
-    socket.receiveTimeout = 0
     let taken = 0
     while (frames !== null) {
       take(frames)
       taken++
       if (taken % 64 === 0) burstOver()
-      if (taken === DRAIN_MAX) break
+      if (taken === DRAIN_MAX || (taken < ASKED_MAX && !socket.readable)) break
+      socket.receiveTimeout = 0
       frames = await receive(socket)
     }
     burstOver()

@@ -44,6 +44,7 @@ const SERVICES_TOLD_MAX = 16
 const FOREIGNERS_MAX = 1000
 
 const NOBODY: readonly PeerAddress[] = []
+const NO_SERVICES: readonly ServiceCapacity[] = []
 
 function isAnswer(record: Record): record is Reply | Reject | Partial {
   return record.kind === Kind.Reply || record.kind === Kind.Reject || record.kind === Kind.Partial
@@ -367,7 +368,7 @@ export class Broker implements Machine {
       if (this.#capacityDiffers()) this.#publish(now)
       else this.scheduler.capacityChanged = false
     }
-    if (this.scheduler.guestsToTell.size > 0) this.#tellGuests()
+    if (this.scheduler.firstGuestToTell !== null) this.#tellGuests()
     if (this.#deferredAt === Number.POSITIVE_INFINITY && this.scheduler.deferred > 0) {
       this.#deferredAt = this.scheduler.releaseDeferred(now)
     }
@@ -403,13 +404,18 @@ export class Broker implements Machine {
     const { scheduler } = this
     // Without a change since the last publication that one left with this very turn. A state of many services would
     // outweigh the answers: those wait.
-    if (scheduler.capacityChanged && scheduler.services.byName.size <= SERVICES_TOLD_MAX) {
-      const services = this.#capacities()
-      for (const { name, link, received } of scheduler.guestsToTell) {
+    const tells = scheduler.capacityChanged && scheduler.services.byName.size <= SERVICES_TOLD_MAX
+    const services = tells ? this.#capacities() : NO_SERVICES
+    let guest = scheduler.firstGuestToTell
+    scheduler.firstGuestToTell = null
+    while (guest !== null) {
+      const { name, link, received, nextToTell } = guest
+      if (tells)
         this.#port.send(link, this.#state(services, [{ peer: name, epoch: link.epoch, count: received }]))
-      }
+      guest.toTell = false
+      guest.nextToTell = null
+      guest = nextToTell
     }
-    scheduler.guestsToTell.clear()
   }
 
   #publish(now: number): void {

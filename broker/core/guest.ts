@@ -16,6 +16,9 @@ export class Guest extends Timed {
   heardAt = Number.NEGATIVE_INFINITY
   /** `received` as last published, so that an idle guest does not fill every state. */
   published = 0
+  /** A slot that its task has left is news for it in this turn; and the next guest of whom that is so. */
+  toTell = false
+  nextToTell: Guest | null = null
   /** Until when its count is repeated in every state: a lost publication must not leave it guessing. */
   publishUntil = Number.NEGATIVE_INFINITY
 
