@@ -33,6 +33,11 @@ export class BodyMemory {
     if (octets > COPIED_FRAME_MAX) this.#octets += Math.max(octets, RECEIVED_INTO)
   }
 
+  /** A packed frame was made, to be sent. What is passed on as it is has been counted when it came in. */
+  addMade(octets: number): void {
+    this.#octets += octets
+  }
+
   /** At the end of a turn, when what came in has been passed on. */
   release(): void {
     if (this.#octets < PASSED_ON_MAX) return

@@ -411,6 +411,7 @@ export class Reactor implements BrokerPort {
     const counter = this.traffic.sent[link.socket]
     counter.messages++
     for (const frame of frames) counter.bytes += frame.length
+    if (record === null) this.#bodies.addMade(frames[1]?.length ?? 0)
     sockets[link.socket].send(frames).catch((error: unknown) => {
       const reason = this.#sendFailed(link.socket, error)
       if (reason === null || this.#core === undefined) return

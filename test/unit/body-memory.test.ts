@@ -24,6 +24,18 @@ test('what is copied into V8’s own memory does not count', () => {
   expect(collect).not.toHaveBeenCalled()
 })
 
+test('a small frame that is not copied counts what it was received into, and what was made to be sent its size', () => {
+  const collect = vi.fn()
+  const memory = new BodyMemory(collect)
+  for (let n = 0; n < 1024; n++) memory.add(129)
+  memory.addMade(8 * MIB - 1)
+  memory.release()
+  expect(collect).not.toHaveBeenCalled()
+  memory.addMade(1)
+  memory.release()
+  expect(collect).toHaveBeenCalledOnce()
+})
+
 test('V8 does as it is asked, and no global is left behind', async () => {
   const minor = new Promise<void>((resolve) => {
     const observer = new PerformanceObserver((list) => {
