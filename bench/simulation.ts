@@ -41,7 +41,7 @@ function ofClusters(clusters: number, durationMs: number): SimulationCase {
 const FOUNDING: SimulationCase = {
   id: 'founding',
   label: 'founding case: 12 clusters × 300 workers × 1,000 clients',
-  flags: ['--duration-ms', '10000'],
+  flags: [],
 }
 
 export const SIMULATIONS_QUICK: readonly SimulationCase[] = [
