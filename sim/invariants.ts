@@ -18,7 +18,7 @@ import { place, Troubles } from './troubles.ts'
 import type { StartSink } from './waits.ts'
 import type { Watch } from './watch.ts'
 import type { WorkerNode } from './worker-node.ts'
-import type { Workforce } from './workforce.ts'
+import { changeFree, type Workforce } from './workforce.ts'
 
 export const NO_ANSWER_ASTRAY = 'no answer to the wrong client'
 
@@ -517,7 +517,7 @@ export class Ledger implements Watch {
   started(worker: WorkerNode, id: string, work: Work | null, at: number): void {
     this.#at = at
     this.starts++
-    worker.workforce?.started(worker)
+    changeFree(worker, -1)
     const number = work === null ? numberOf(id) : work.number
     this.tracer?.(at, worker.name, 'starts it', number)
     if (worker.running > worker.slots) {
@@ -574,7 +574,7 @@ export class Ledger implements Watch {
     at: number,
   ): void {
     this.tracer?.(at, worker.name, `ends it: ${how}`, work?.number ?? null)
-    worker.workforce?.ended(worker)
+    changeFree(worker, 1)
     const errand = work === null ? undefined : this.open.get(work.number)
     if (errand === undefined) return
     errand.running--

@@ -399,7 +399,7 @@ export class Simulation {
     const index = cluster.workers.indexOf(worker)
     const places = [place.worker(worker.name), place.someWorker(cluster.index)]
     this.ledger.troubles.begins(places)
-    worker.workforce?.leave(worker)
+    this.ledger.workforces.get(cluster.index)?.leave(worker)
     this.later(at + this.#lives.between(100, 500), worker.mark, (now) => {
       this.ledger.troubles.ends(places, now)
       this.startWorker(cluster, index, now)
@@ -445,7 +445,7 @@ export class Simulation {
   killWorker(cluster: Cluster, index: number, at: number): void {
     const worker = cluster.workers[index]
     if (!worker?.alive) return
-    worker.workforce?.leave(worker)
+    this.ledger.workforces.get(cluster.index)?.leave(worker)
     worker.kill(at)
   }
 

@@ -10,7 +10,7 @@ import type { EventQueue, Happening } from './event-queue.ts'
 import type { Network, Pipe } from './network.ts'
 import { type Clock, Node } from './node.ts'
 import type { Watch } from './watch.ts'
-import type { Workforce } from './workforce.ts'
+import type { Supply } from './workforce.ts'
 
 const RUN_MARK = 7 << 24
 /** A handler that heeds its signal ends this soon, ms. */
@@ -54,8 +54,8 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   readonly services: readonly string[]
   /** Virtual time of its start, ms. */
   bornAt = 0
-  /** Where its free slots count; null once it is dead. */
-  workforce: Workforce | null = null
+  /** Where its free slots count, a service each; nowhere once it is dead. */
+  supplies: readonly Supply[] = []
   /** Handlers that would go on if they did not hang; null: none hangs. */
   #hanging: Run[] | null = null
   /** Sends each answer twice. */

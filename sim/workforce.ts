@@ -1,41 +1,48 @@
 import type { WorkerNode } from './worker-node.ts'
 
+/** Slots of a cluster's live workers that are free for one service. */
+export interface Supply {
+  free: number
+}
+
+const NONE: readonly Supply[] = []
+
 /**
  * The workers of a cluster that live, and the slots that they really have free: kept up with each start and end of a handler,
  * so that every state a broker publishes can be held against it, however many workers there are.
  */
 export class Workforce {
   readonly members = new Set<WorkerNode>()
-  readonly #free = new Map<string, number>()
+  readonly #supplies = new Map<string, Supply>()
 
   join(worker: WorkerNode): void {
     this.members.add(worker)
-    worker.workforce = this
-    this.#change(worker, worker.slots - worker.running)
+    worker.supplies = worker.services.map((service) => this.#supply(service))
+    changeFree(worker, worker.slots - worker.running)
   }
 
-  /** It has died, or is about to: nothing of it is free. */
+  /** It has died, or is about to: nothing of it is free, and what ends there from now on changes nothing. */
   leave(worker: WorkerNode): void {
-    if (worker.workforce !== this) return
-    this.#change(worker, worker.running - worker.slots)
-    worker.workforce = null
-    this.members.delete(worker)
-  }
-
-  /** One of its workers has started a handler. */
-  started(worker: WorkerNode): void {
-    this.#change(worker, -1)
-  }
-
-  ended(worker: WorkerNode): void {
-    this.#change(worker, 1)
+    if (!this.members.delete(worker)) return
+    changeFree(worker, worker.running - worker.slots)
+    worker.supplies = NONE
   }
 
   free(service: string): number {
-    return this.#free.get(service) ?? 0
+    return this.#supplies.get(service)?.free ?? 0
   }
 
-  #change(worker: WorkerNode, by: number): void {
-    for (const service of worker.services) this.#free.set(service, this.free(service) + by)
+  #supply(service: string): Supply {
+    let supply = this.#supplies.get(service)
+    if (supply === undefined) {
+      supply = { free: 0 }
+      this.#supplies.set(service, supply)
+    }
+    return supply
   }
+}
+
+/** The worker has so many slots more that are free. */
+export function changeFree({ supplies }: WorkerNode, by: number): void {
+  for (const supply of supplies) supply.free += by
 }
