@@ -81,6 +81,11 @@ export function decodePacked(
   return result
 }
 
+/** Lets go of the message that was read last to be passed on: its frames would stay until the next comes. */
+export function releasePacked(): void {
+  cursor.releasePacked()
+}
+
 /** The major version of a native message, whatever it is; 0 when the frame is no native one. */
 export function peekVersion(frame: Uint8Array | undefined): number {
   return isNative(frame) ? (frame?.[3] ?? 0) : 0
@@ -232,6 +237,10 @@ class Cursor {
     this.#oversized = undefined
     this.#ownFrame = null
     this.#packedFrame = null
+  }
+
+  releasePacked(): void {
+    this.#packed.clear()
   }
 
   packedMessage(): Message | DecodeError {

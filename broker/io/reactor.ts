@@ -9,6 +9,7 @@ import {
   decodePacked,
   decodeRefusal,
   peekVersion,
+  releasePacked,
 } from '../../protocol/decode.ts'
 import { DecodeReason } from '../../protocol/decode-error.ts'
 import { MessageEncoder } from '../../protocol/encode.ts'
@@ -185,6 +186,7 @@ export class Reactor implements BrokerPort {
     const now = this.now()
     if (this.#core.nextTimeout() <= now) this.#core.timeout(now)
     this.#outbox.flush()
+    releasePacked()
     this.#bodies.release()
     this.#arm(now)
   }

@@ -6,6 +6,7 @@ import {
   decodePacked,
   decodeRefusal,
   peekVersion,
+  releasePacked,
 } from '../../protocol/decode.ts'
 import { DecodeReason } from '../../protocol/decode-error.ts'
 import { MessageEncoder } from '../../protocol/encode.ts'
@@ -601,6 +602,8 @@ describe('what is read to be passed on', () => {
     expect(next.records[0]).toBe(request)
     expect(request).toMatchObject({ id: 'id-2' })
     expect(second).toMatchObject({ octets: { frame: null, ownFrame: null } })
+    releasePacked()
+    expect(request).toMatchObject({ octets: { frame: null, ownFrame: null } })
   })
 })
 
