@@ -45,6 +45,11 @@ interface CompareFlags {
   readonly hot?: number
   readonly cloudMs?: number
   readonly guestWaitMs?: number
+  readonly patience?: number
+  readonly price?: number
+  readonly steepness?: number
+  readonly rivalry?: number
+  readonly looksAt?: number
   readonly durationMs?: number
   readonly warmUpMs?: number
   readonly asChild?: string
@@ -112,6 +117,27 @@ export function compareCommand(): Command {
       countOf,
     )
     .option(
+      '--patience <share>',
+      `${parameters.shape.patience.description} (default: ${CENTRE.patience})`,
+      atLeastNone,
+    )
+    .option('--price <ways>', `${parameters.shape.price.description} (default: ${CENTRE.price})`, atLeastNone)
+    .option(
+      '--steepness <power>',
+      `${parameters.shape.steepness.description} (default: ${CENTRE.steepness})`,
+      atLeastNone,
+    )
+    .option(
+      '--rivalry <tasks>',
+      `${parameters.shape.rivalry.description} (default: ${CENTRE.rivalry})`,
+      atLeastNone,
+    )
+    .option(
+      '--looks-at <count>',
+      `${parameters.shape.looksAt.description} (default: ${CENTRE.looksAt})`,
+      positiveOf,
+    )
+    .option(
       '--duration-ms <ms>',
       `how long tasks arrive, virtual time (default: ${CENTRE.durationMs})`,
       positiveOf,
@@ -161,6 +187,11 @@ const GIVEN = [
   'hot',
   'cloudMs',
   'guestWaitMs',
+  'patience',
+  'price',
+  'steepness',
+  'rivalry',
+  'looksAt',
   'durationMs',
 ] as const
 
@@ -273,6 +304,10 @@ function numberOf(text: string): number {
   if (!(number > 0) || number === Number.POSITIVE_INFINITY)
     throw new InvalidArgumentError('give a number above 0')
   return number
+}
+
+function atLeastNone(text: string): number {
+  return text === '0' ? 0 : numberOf(text)
 }
 
 function positiveOf(text: string): number {

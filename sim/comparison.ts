@@ -207,9 +207,9 @@ export const DIMENSIONS = {
   },
   steepness: {
     title: 'steepness',
-    unit: '1000: none but the best',
-    values: [0, 1, 2, 3, 5, 10, 1000],
-    quick: [0, 3, 1000],
+    unit: 'by the number of peers',
+    values: [0, 16, 32, 64, 128, 10_000],
+    quick: [0, 64, 10_000],
     vary: (steepness: number) => ({ steepness }),
   },
   rivalry: {

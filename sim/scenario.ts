@@ -183,7 +183,9 @@ const fields = z.strictObject({
     .number()
     .min(0)
     .default(TUNING.steepness)
-    .describe('how much soonest prefers the best; 0: not at all, 1000: none but the best'),
+    .describe(
+      'how much soonest prefers the best, by the number of peers; 0: not at all, 10000: none but the best',
+    ),
   rivalry: z
     .number()
     .min(0)

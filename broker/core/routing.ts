@@ -54,7 +54,8 @@ export interface Tuning {
   readonly patience: number
   /** What the last free slot of a peer is worth to its own tasks, in ways there. 0: nothing. */
   readonly price: number
-  /** With twice the cost, 2 to the power of this times less likely. 0: all alike; 1000: none but the best. */
+  /** With twice the cost, 2 to the power of this by the number of peers looked at times less likely. 0: all alike; 10,000: none
+   *  but the best. */
   readonly steepness: number
   /** Tasks that each other peer with a backlog is taken to have sent to a peer, for each of ours on its way there. */
   readonly rivalry: number
@@ -62,7 +63,7 @@ export interface Tuning {
   readonly looksAt: number
 }
 
-export const TUNING: Tuning = { patience: 1, price: 1, steepness: 3, rivalry: 1, looksAt: 32 }
+export const TUNING: Tuning = { patience: 1, price: 1, steepness: 64, rivalry: 1, looksAt: 32 }
 
 /** The simplest rule: whoever has most. Ties are broken at random, or all brokers would pick the same one. */
 const mostCapacity: Choice = (candidates, random) => {
@@ -134,7 +135,7 @@ const NEAREST_MS = 0.01
  *   that one must travel (state-dependent routing by what a circuit is worth, Ott and Krishnan, 1985).
  * - Others who have a backlog read the same news and send as we do: what we have sent since counts once for each of them
  *   (account for the others, tidal water filling, DISC 2020).
- * - Not always the best, or they would all pick the same one (Mitzenmacher, TPDS 2000).
+ * - Not always the best, or they would all pick the same one (Mitzenmacher, TPDS 2000): the less so the more they are.
  * - A task that waits here is waited for by all that come until the line has gone, which takes the longer the higher the load:
  *   by `wait / (1 - load)` in all. Where there is too much work for long it never goes, and waiting here is for nothing.
  */
@@ -144,6 +145,7 @@ function soonest({ patience, price, steepness, rivalry }: Tuning): Choice {
     const wayShare = 1 - Math.min(1, patience * Math.max(0, 1 - load))
     let rivals = 0
     for (const { room, queued } of candidates) if (room !== NO_ROOM && queued > 0) rivals++
+    const power = steepness / candidates.length
     let chosen = -1
     let least = Number.POSITIVE_INFINITY
     let sum = 0
@@ -165,9 +167,9 @@ function soonest({ patience, price, steepness, rivalry }: Tuning): Choice {
       // Weights are taken by the least cost so far: to a high power they would be too small to tell from 0.
       let weight = 1
       if (costMs < least) {
-        sum *= (costMs / least) ** steepness
+        sum *= (costMs / least) ** power
         least = costMs
-      } else weight = (least / costMs) ** steepness
+      } else weight = (least / costMs) ** power
       sum += weight
       if (random() * sum < weight) chosen = i
     }

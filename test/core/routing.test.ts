@@ -129,17 +129,27 @@ describe('soonest', () => {
 
   test('of two that start it as soon it prefers the one whose own tasks miss the slot less', () => {
     const both = [peer({ room: 10, total: 100 }), peer({ room: 30, total: 100 })]
-    const [few = 0, many = 0] = chosen(both, here(60))
+    const [few = 0, many = 0] = chosen(both, here(60), { steepness: 6 })
     expect(many).toBeGreaterThan(few + 0.05)
-    const [a = 0, b = 0] = chosen(both, here(60), { price: 0 })
+    const [a = 0, b = 0] = chosen(both, here(60), { steepness: 6, price: 0 })
     expect(a).toBeCloseTo(b, 1)
   })
 
   test('takes none but the best at the greatest steepness, any at none', () => {
     const pair = [peer({ roundTripMs: 20 }), peer({ roundTripMs: 21 })]
-    expect(chosen(pair, here(60), { steepness: 1000 })).toEqual([1, 0, 0])
+    expect(chosen(pair, here(60), { steepness: 10_000 })).toEqual([1, 0, 0])
     const [a = 0, b = 0] = chosen(pair, here(60), { steepness: 0 })
     expect(a).toBeCloseTo(b, 1)
+  })
+
+  test('prefers the best the less the more there are to choose from', () => {
+    const rest = (peers: number) => Array.from({ length: peers - 1 }, () => peer({ roundTripMs: 22 }))
+    const ratio = (peers: number): number => {
+      const [best = 0, next = 0] = chosen([peer({}), ...rest(peers)], here(60), {}, 20_000)
+      return best / next
+    }
+    expect(ratio(4)).toBeGreaterThan(3)
+    expect(ratio(32)).toBeLessThan(2)
   })
 
   test('prefers the nearer, the roomier, the one whose news is fresh', () => {
@@ -181,7 +191,7 @@ describe('soonest', () => {
     const tuningOf = fc.record({
       patience: number(10),
       price: number(10),
-      steepness: fc.oneof(number(10), fc.constant(1000)),
+      steepness: fc.oneof(number(100), fc.constant(10_000)),
       rivalry: number(10),
       looksAt: fc.constant(32),
     })

@@ -48,7 +48,7 @@ test('what soonest is made with reaches the brokers: each of its parameters chan
   for (const tuned of [
     { patience: 9 },
     { price: 100 },
-    { steepness: 1000 },
+    { steepness: 10_000 },
     { rivalry: 9 },
     { looksAt: 1 },
   ]) {
