@@ -127,8 +127,8 @@ export class BrokerNode extends Listener implements BrokerPort {
     this.endTurn(at)
   }
 
-  override behind(key: string): Pipe | undefined {
-    return this.#pipes.cloudfe.get(key)
+  override behind(socket: 'cloudfe' | 'localbe', key: string): Pipe | undefined {
+    return this.#pipes[socket].get(key)
   }
 
   override joined(pipe: Pipe): void {

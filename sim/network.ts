@@ -430,9 +430,9 @@ export class Network {
     this.#empty(pipe)
     this.#setWeather(pipe)
     // Whoever comes under a routing id that is in use takes it over.
-    // Only brokers have routing ids of their own; all others are used once.
-    if (pipe.socket === 'cloudfe') {
-      const other = listener.behind(pipe.key)
+    // Brokers and workers have routing ids of their own; all others are used once.
+    if (pipe.socket === 'cloudfe' || pipe.socket === 'localbe') {
+      const other = listener.behind(pipe.socket, pipe.key)
       if (other !== undefined) this.#cut(other, at)
     }
     listener.accepted.add(pipe)

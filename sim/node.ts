@@ -223,8 +223,8 @@ export abstract class Listener extends Node {
 
   /** Something came on a connection that somebody else opened. */
   abstract arrived(pipe: Pipe, message: Message, at: number): void
-  /** The connection to cloudfe that stands under this routing id. */
-  abstract behind(key: string): Pipe | undefined
+  /** The connection to that socket that stands under this routing id. */
+  abstract behind(socket: 'cloudfe' | 'localbe', key: string): Pipe | undefined
   /** Somebody has opened a connection to it. */
   abstract joined(pipe: Pipe): void
   /** A connection that somebody else opened is gone. */

@@ -71,7 +71,6 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   #records: Record[] | null = null
   /** The receiver's epoch in the header of what is gathered. */
   #to = 0
-  #opened = 0
 
   constructor(
     queue: EventQueue,
@@ -229,7 +228,8 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
   }
 
   open(endpoint: string): void {
-    const key = `${this.name}~${this.epoch}.${this.#opened++}`
+    // The same for all connections of a process's life, as real workers have it.
+    const key = `${this.name}~${this.epoch}`
     this.#pipe = this.#network.dial(this, 'localbe', endpoint, key, key, this.queue.time)
   }
 
