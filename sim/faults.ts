@@ -322,7 +322,13 @@ export class Faults {
     const { socket } = pipe
     if (this.#random.chance(0.5)) {
       const message = this.#nonsense.message(from, to, { socket, outward: true })
-      if (message !== null) this.#simulation.network.inject(pipe, pipe.out, message, at)
+      if (message === null) return
+      const { clusters, ledger, network } = this.#simulation
+      const broker = bound === null ? null : clusters[bound.cluster]?.broker
+      // Whoever speaks before it has signed in is thrown out, and opens another connection.
+      if (socket === 'localbe' && !broker?.core.workers.byKey.has(pipe.key))
+        for (const where of placesOf(pipe)) ledger.troubles.passing(where, at)
+      network.inject(pipe, pipe.out, message, at)
     } else {
       const message = this.#nonsense.message(to, from, { socket, outward: false })
       if (message !== null) this.#simulation.network.inject(pipe, pipe.back, message, at)
