@@ -250,8 +250,8 @@ export class MessageEncoder {
   }
 
   /**
-   * The message's frames: a fresh packed frame, then large bodies by reference. The scratch buffer itself is never
-   * handed out, since libzmq reads a frame after `send` has returned.
+   * The message's frames: a fresh packed frame, then large bodies by reference, or a small one copied. The scratch buffer itself is
+   * never handed out, since libzmq reads a frame after `send` has returned.
    */
   finish(): Buffer[] {
     if (this.#at > COPIED_FRAME_MAX) this.#makeSmall()

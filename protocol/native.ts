@@ -2,7 +2,8 @@
  * How a native message lies on the wire: the constants that encoder and decoder share. `docs/protocol.md` has the
  * same as ABNF.
  *
- * A message is one packed frame, then the bodies too large to be packed, each a frame of its own:
+ * A message is one packed frame, then the bodies that are not packed, each a frame of its own: large ones, and a small one that
+ * would make a small frame a large one:
  *
  *     packed frame = D7 'S' 'W', major u8, from u32, to u32, then records
  *     record       = kind u8, length u32 (octets of payload in this frame), payload

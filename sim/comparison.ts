@@ -199,7 +199,7 @@ export const DIMENSIONS = {
     vary: (patience: number) => ({ patience }),
   },
   price: {
-    title: 'price of the last free slot',
+    title: 'price of a slot',
     unit: 'ways there',
     values: [0, 0.3, 1, 3, 10],
     quick: [0, 1, 10],

@@ -178,7 +178,7 @@ const fields = z.strictObject({
     .number()
     .min(0)
     .default(TUNING.price)
-    .describe("what soonest takes a peer's last free slot to be worth to it, in ways there"),
+    .describe('ways there that soonest charges for what room a peer is expected to lack, in spreads'),
   steepness: z
     .number()
     .min(0)
@@ -190,7 +190,7 @@ const fields = z.strictObject({
     .number()
     .min(0)
     .default(TUNING.rivalry)
-    .describe('tasks that soonest takes each other peer with a backlog to have sent, for each of its own'),
+    .describe('tasks that soonest takes each peer with a backlog to have sent, for each of its own'),
   looksAt: count.min(1).default(TUNING.looksAt).describe('peers that soonest looks at for one task'),
   repliesMax: count.default(10_000).describe('answers a broker keeps'),
   replyAgeMs: ms.default(30_000).describe('how long it keeps them, ms'),

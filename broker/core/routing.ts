@@ -52,12 +52,14 @@ export interface Tuning {
   /** A task rather waits here than travels to a free slot if it waits for less than this share of the way, times the share of
    *  the slots here that are free on average. 0: it travels whenever a slot is free there in time. */
   readonly patience: number
-  /** What the last free slot of a peer is worth to its own tasks, in ways there. 0: nothing. */
+  /** What a peer's slot is worth to its own tasks, in ways there: so many, times what room is expected to be lacking, in spreads.
+   *  That is 0.41 for the last free slot, less the more are free, more the longer its line. 0: nothing. */
   readonly price: number
   /** With twice the cost, 2 to the power of this by the number of peers looked at times less likely. 0: all alike; 10,000: none
    *  but the best. */
   readonly steepness: number
-  /** Tasks that each other peer with a backlog is taken to have sent to a peer, for each of ours on its way there. */
+  /** Tasks that each of the peers looked at that has a backlog is taken to have sent to a peer, for each of ours on its way there;
+   *  a peer with a backlog counts against itself, too. */
   readonly rivalry: number
   /** Peers looked at for one task. */
   readonly looksAt: number
@@ -133,8 +135,8 @@ const NEAREST_MS = 0.01
  *   may then lack of the one slot that we want is waited for.
  * - A slot that we take may be the one that the peer's next task would have had: the fewer are free, the likelier, and then
  *   that one must travel (state-dependent routing by what a circuit is worth, Ott and Krishnan, 1985).
- * - Others who have a backlog read the same news and send as we do: what we have sent since counts once for each of them
- *   (account for the others, tidal water filling, DISC 2020).
+ * - Others who have a backlog read the same news and send as we do: what we have sent since counts once more for each of them, and
+ *   for the peer itself if it has one (account for the others, tidal water filling, DISC 2020).
  * - Not always the best, or they would all pick the same one (Mitzenmacher, TPDS 2000): the less so the more they are.
  * - A task that waits here is waited for by all that come until the line has gone, which takes the longer the higher the load:
  *   by `wait / (1 - load)` in all. Where there is too much work for long it never goes, and waiting here is for nothing.

@@ -51,7 +51,7 @@ const GUEST_WAITS = 2
 
 /**
  * Gives tasks to free local workers, least recently used first; else to the peer that the policy picks; else lets them
- * wait, by priority and age, for whichever comes free first. Takes them back when an executor fails, and sees to it
+ * wait, by priority and age. A worker that comes free gets the first in line, a peer the first or, if the policy balances, the last. Takes them back when an executor fails, and sees to it
  * that each ends once.
  */
 export class Scheduler {
@@ -621,7 +621,7 @@ export class Scheduler {
     }
   }
 
-  /** Back to the head of the line, bound or no bound: it was let in once. */
+  /** Back into the line, bound or no bound: it was let in once. */
   #restore(task: Task, now: number): void {
     task.service.queue.restore(task)
     this.queued++

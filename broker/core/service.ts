@@ -36,7 +36,7 @@ export class Service {
     this.name = name
   }
 
-  /** The free worker that was given a task longest ago. */
+  /** The free worker that has been in line longest since it was last given a task, or had no slot free. */
   get leastRecentlyUsed(): Membership | null {
     return this.#first
   }
