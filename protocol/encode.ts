@@ -60,6 +60,11 @@ export class MessageEncoder {
     this.#view = viewOf(this.#bytes)
   }
 
+  /** Octets that a message may have before it takes more memory. */
+  get room(): number {
+    return this.#bytes.length
+  }
+
   /** Starts a message from an epoch to an epoch (0: not known yet), forgetting what was not finished. */
   begin(from: number, to: number): void {
     this.#bytes[0] = MAGIC_0

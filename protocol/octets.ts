@@ -11,6 +11,9 @@ export class PackedFrame {
   }
 }
 
+/** A frame so many times as large as what is wanted of it is not worth a copy. */
+const DETACHED_SHARE = 4
+
 /**
  * Where the id and the body of a REQUEST, or the body of a REPLY, lie in the frame they came in: whoever passes them on
  * copies the octets, and neither a string nor a Buffer is made of them. Nowhere while `frame` is null.
@@ -35,6 +38,21 @@ export class RecordOctets {
     this.bodyLength = from.bodyLength
     this.ownFrame = from.ownFrame
     this.idHash = from.idHash
+  }
+
+  /** Takes its own octets out of a frame that is mostly others', which would else be kept for as long as this is. */
+  detach(): void {
+    const { frame, idAt, bodyAt, bodyLength } = this
+    if (frame === null) return
+    // From the id's length to the end of the body, or to that of its length.
+    const from = idAt - 1
+    const end = this.ownFrame === null ? bodyAt + bodyLength : bodyAt
+    if ((end - from) * DETACHED_SHARE >= frame.octets.length) return
+    const own = Buffer.allocUnsafe(end - from)
+    frame.octets.copy(own, 0, from, end)
+    this.frame = new PackedFrame(own)
+    this.idAt = 1
+    this.bodyAt = bodyAt - from
   }
 
   /** Lets the frames go. */

@@ -46,6 +46,8 @@ export interface Failure {
 }
 
 const U32_MAX = 0xffffffff
+/** So many tasks may wait and keep the messages they came in, 64 KiB each by our own clients: a copy takes time. */
+const FRAMES_KEPT = 1024
 /** So many times as long as a peer's task may be expected to wait it does wait, when the expectation proves wrong. */
 const GUEST_WAITS = 2
 
@@ -157,7 +159,7 @@ export class Scheduler {
       return
     }
     service.queue.push(task)
-    this.queued++
+    this.#queuedOne(task)
   }
 
   /**
@@ -186,7 +188,7 @@ export class Scheduler {
     if (waits) {
       this.#wheel.set(task, Math.min(task.deadline, now + GUEST_WAITS * this.#config.guestWaitMs))
       service.guests.push(task)
-      this.queued++
+      this.#queuedOne(task)
     } else {
       this.#wheel.set(task, task.deadline)
       this.#start(task, now)
@@ -243,6 +245,12 @@ export class Scheduler {
       this.#dequeue(task)
       this.#lend(task, offer, now)
     }
+  }
+
+  #queuedOne(task: Task): void {
+    this.queued++
+    // A message may be a task that waits for an hour and a thousand that are done at once.
+    if (this.queued > FRAMES_KEPT) task.octets?.detach()
   }
 
   #dequeue(task: Task): void {
@@ -624,7 +632,7 @@ export class Scheduler {
   /** Back into the line, bound or no bound: it was let in once. */
   #restore(task: Task, now: number): void {
     task.service.queue.restore(task)
-    this.queued++
+    this.#queuedOne(task)
     this.pump(task.service, now)
   }
 
@@ -687,7 +695,11 @@ export class Scheduler {
   /** The broker leaves and will not finish these: their owners learn what they can do. */
   failAll(now: number): number {
     const left: Task[] = [...this.#deferred]
-    for (const { queue, guests } of this.services.byName.values()) left.push(...queue, ...guests)
+    for (const { queue, guests } of this.services.byName.values()) {
+      // One by one: as arguments of one call a hundred thousand are more than the stack takes.
+      for (const task of queue) left.push(task)
+      for (const task of guests) left.push(task)
+    }
     for (const { task } of this.assignments.all()) if (task !== null) left.push(task)
     let failed = 0
     for (const task of left) {

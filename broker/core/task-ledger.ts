@@ -257,13 +257,29 @@ export class TaskLedger {
     const table = this.#young
     const mask = this.#mask
     let place = hash & mask
-    while (table[place * PLACE + PLACE_ENTRY] !== 0) place = (place + 1) & mask
+    for (;;) {
+      const other = table[place * PLACE + PLACE_ENTRY] ?? 0
+      if (other === 0) {
+        this.#taken++
+        break
+      }
+      // What was given back under the same hash makes room: or who sends one id again and again, and takes it back each time,
+      // would fill the table with places that everybody near them has to pass.
+      if (table[place * PLACE + PLACE_HASH] === hash && !this.#isUsedHere(other, hash)) break
+      place = (place + 1) & mask
+    }
     table[place * PLACE + PLACE_HASH] = hash
     table[place * PLACE + PLACE_ENTRY] = entry
     this.#entries[entry * STRIDE + TABLE] = this.#number
-    this.#taken++
     const number = this.#number & 1
     this.#inUse[number] = (this.#inUse[number] ?? 0) + 1
+  }
+
+  /** Is the entry that a place of the younger table names still the one that was put there? */
+  #isUsedHere(entry: number, hash: number): boolean {
+    const at = entry * STRIDE
+    const isUsed = this.#tasks[entry] !== null || this.#entries[at + UNIT] !== NO_ANSWER
+    return isUsed && this.#entries[at + HASH] === hash && this.#entries[at + TABLE] === this.#number
   }
 
   #giveBack(entry: number): void {

@@ -110,6 +110,7 @@ export class Task extends Timed {
     this.settled = true
     this.client = null
     this.guest = null
+    this.deaths = null
     this.octets?.clear()
     this.octets = null
     this.#fields = null

@@ -42,9 +42,12 @@ class StockLine {
   count = 0
 }
 
-/** Octets that an encoder has room for at first, and how many wait for the next turn that passes tasks on. */
+/** Octets that an encoder has room for at first. */
 const ENCODER_SIZE = 4096
-const ENCODERS_KEPT = 64
+/** How many wait for the next turn that passes tasks on: a turn may answer a thousand clients. Few of those that have grown. */
+const ENCODERS_KEPT = 1024
+const GROWN = 4 * ENCODER_SIZE
+const GROWN_KEPT = 64
 
 /** Sends one message. `record` is what is in it, for the case that it does not leave; null: what the frames say. */
 export type Transmit = (link: Link, frames: Uint8Array[], record: Record | null) => void
@@ -131,7 +134,8 @@ export class Outbox {
         continue
       }
       this.#transmit(link, [routingId, ...encoder.finish()], null)
-      if (this.#encoders.length < ENCODERS_KEPT) this.#encoders.push(encoder)
+      const kept = encoder.room > GROWN ? GROWN_KEPT : ENCODERS_KEPT
+      if (this.#encoders.length < kept) this.#encoders.push(encoder)
     }
     this.#spare = dirty
   }

@@ -417,8 +417,12 @@ export class Reactor implements BrokerPort {
     sockets[link.socket].send(frames).catch((error: unknown) => {
       const reason = this.#sendFailed(link.socket, error)
       if (reason === null || this.#core === undefined) return
-      this.#core.undelivered(link, record === null ? recordsOf(frames) : [record], reason, this.now())
-      this.#endTurn()
+      try {
+        this.#core.undelivered(link, record === null ? recordsOf(frames) : [record], reason, this.now())
+        this.#endTurn()
+      } catch (bug) {
+        this.#options.onFatal(bug)
+      }
     })
   }
 

@@ -577,6 +577,35 @@ describe('what is read to be passed on', () => {
     )
   })
 
+  test('and is the same when it is taken out of a message of many', () => {
+    let taken = 0
+    fc.assert(
+      fc.property(anywhere, (requests) => {
+        const others = Array.from({ length: 40 }, () => ({
+          ...REQUEST,
+          inline: true,
+          body: Buffer.alloc(500),
+        }))
+        const result = decodePacked(written([...requests, ...others]), 0, LIMITS)
+        if ('error' in result) throw new Error(result.error)
+        const records = result.records.slice(0, requests.length)
+        for (const record of records) {
+          if (record.kind !== Kind.Request || record.octets === undefined) throw new Error('not packed')
+          const whole = record.octets.frame?.octets.length ?? 0
+          record.octets.detach()
+          const left = record.octets.frame?.octets.length ?? 0
+          if (left < whole) taken++
+          // It keeps no more than four times what it is.
+          const own =
+            record.id.length + record.service.length + record.traceparent.length + record.body.length
+          expect(left).toBeLessThanOrEqual(4 * (own + 16))
+        }
+        expect(encode(records)).toEqual(encode(requests))
+      }),
+    )
+    expect(taken).toBeGreaterThan(50)
+  })
+
   test('is refused for the same reasons', () => {
     const changes = fc.array(fc.tuple(fc.nat({ max: 2000 }), arbitrary.u8), { minLength: 1, maxLength: 4 })
     fc.assert(
