@@ -147,41 +147,31 @@ const NAMES_CACHED = 1024
 /** Of longer messages each further record is made for itself, and left to the garbage collector. */
 const RECORDS_KEPT = 1024
 
-/** REQUESTs and REPLYs of the last message that was read to be passed on, to be written anew for the next. */
-class PackedRecords {
-  readonly #requests: PackedRequest[] = []
-  readonly #replies: PackedReply[] = []
-  #requestsUsed = 0
-  #repliesUsed = 0
+/** Records of one kind of the last message that was read to be passed on, to be written anew for the next. */
+class KeptRecords<T extends PackedRequest | PackedReply> {
+  readonly #kept: T[] = []
+  #used = 0
+  readonly #make: () => T
 
-  request(): PackedRequest {
-    const used = this.#requestsUsed
-    if (used === RECORDS_KEPT) return new PackedRequest()
-    this.#requestsUsed = used + 1
-    const kept = this.#requests[used]
-    if (kept !== undefined) return kept
-    const made = new PackedRequest()
-    this.#requests.push(made)
-    return made
+  constructor(make: () => T) {
+    this.#make = make
   }
 
-  reply(): PackedReply {
-    const used = this.#repliesUsed
-    if (used === RECORDS_KEPT) return new PackedReply()
-    this.#repliesUsed = used + 1
-    const kept = this.#replies[used]
+  next(): T {
+    const used = this.#used
+    if (used === RECORDS_KEPT) return this.#make()
+    this.#used = used + 1
+    const kept = this.#kept[used]
     if (kept !== undefined) return kept
-    const made = new PackedReply()
-    this.#replies.push(made)
+    const made = this.#make()
+    this.#kept.push(made)
     return made
   }
 
   /** Lets go of the last message's frames, or they would stay until a message as long comes again. */
   clear(): void {
-    for (let i = 0; i < this.#requestsUsed; i++) this.#requests[i]?.octets.clear()
-    for (let i = 0; i < this.#repliesUsed; i++) this.#replies[i]?.octets.clear()
-    this.#requestsUsed = 0
-    this.#repliesUsed = 0
+    for (let i = 0; i < this.#used; i++) this.#kept[i]?.octets.clear()
+    this.#used = 0
   }
 }
 
@@ -208,7 +198,8 @@ class Cursor {
   #ownFrame: Uint8Array | null = null
   /** Set while a message is read to be passed on. */
   #packedFrame: PackedFrame | null = null
-  readonly #packed = new PackedRecords()
+  readonly #requests = new KeptRecords(() => new PackedRequest())
+  readonly #replies = new KeptRecords(() => new PackedReply())
   /**
    * Names of services, clusters and workers, by a hash of their octets: few ones come again and again, and finding one
    * here costs less than making a string anew. A name that is hashed to a slot in use replaces it.
@@ -240,11 +231,13 @@ class Cursor {
   }
 
   releasePacked(): void {
-    this.#packed.clear()
+    this.#requests.clear()
+    this.#replies.clear()
   }
 
   packedMessage(): Message | DecodeError {
-    this.#packed.clear()
+    this.#requests.clear()
+    this.#replies.clear()
     const frame = new PackedFrame(this.#frame)
     this.#packedFrame = frame
     this.#view = frame.view
@@ -461,7 +454,7 @@ class Cursor {
       else this.#oversized.push(token)
     }
     if (this.#packedFrame !== null) {
-      const request = this.#packed.request()
+      const request = this.#requests.next()
       request.token = token
       request.attempt = attempt
       request.timeLeftMs = timeLeftMs
@@ -525,7 +518,7 @@ class Cursor {
       message = `The reply has ${this.#excess} octets, and ${this.#bodyMax} are taken here: raise bodyMax, or reply in pieces.`
     }
     if (this.#packedFrame !== null) {
-      const reply = this.#packed.reply()
+      const reply = this.#replies.next()
       reply.token = token
       reply.code = code
       reply.retryable = retryable

@@ -41,7 +41,7 @@ export function checkBooks(broker: BrokerNode, at: number): void {
   const freeByService = new Map<string, number>()
   for (const worker of workers.byKey.values()) {
     tally(worker.assignments, worker.name)
-    const free = worker.blocked ? 0 : Math.max(0, worker.slots - worker.busy)
+    const { free } = worker
     if (worker.countedFree !== free) off(`free slots of ${worker.name}`, worker.countedFree, free)
     for (const membership of worker.memberships) {
       const { name } = membership.service

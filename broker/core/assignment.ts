@@ -2,6 +2,7 @@ import type { Token } from '../../protocol/record.ts'
 import type { Peer } from './peer.ts'
 import type { Task } from './task.ts'
 import { Timed } from './timing-wheel.ts'
+import { TurnPool } from './turn-pool.ts'
 import type { Worker } from './worker.ts'
 
 /**
@@ -20,8 +21,8 @@ export class Assignment extends Timed {
   open = false
   /** Neighbours in the executor's list, oldest first. */
   prev: Assignment | null = null
-  /** Of one that is closed: the next in the table's pool. */
   next: Assignment | null = null
+  poolNext: Assignment | null = null
 
   constructor(token: Token, task: Task, executor: Worker | Peer, number: number, startedAt: number) {
     super()
@@ -74,8 +75,6 @@ export class AssignmentList {
 }
 
 const NONCES = 2 ** 32
-/** Assignments kept for others to come, at most. */
-const KEPT_MAX = 1024
 /** Indices fit the 21 bits a token leaves them. */
 export const ASSIGNMENTS_MAX = 2 ** 21
 
@@ -90,12 +89,9 @@ export class AssignmentTable {
   readonly #entries: (Assignment | null)[] = []
   readonly #free: number[] = []
   #nonce: number
-  /** Chained through `next`: those that may be opened anew; and those that were closed in this turn. */
-  #closed: Assignment | null = null
-  #resting: Assignment | null = null
-  /** The one that was closed first in this turn. */
-  #restingLast: Assignment | null = null
-  #kept = 0
+  readonly #pool = new TurnPool<Assignment>((assignment) => {
+    assignment.task = null
+  })
 
   constructor(random: () => number) {
     this.#nonce = Math.floor(random() * NONCES) >>> 0
@@ -114,13 +110,9 @@ export class AssignmentTable {
     const index = this.#free.pop() ?? this.#entries.length
     this.#nonce = (this.#nonce + 0x9e3779b9) >>> 0
     const token = index * NONCES + this.#nonce
-    let assignment = this.#closed
+    let assignment = this.#pool.take()
     if (assignment === null) assignment = new Assignment(token, task, executor, number, now)
-    else {
-      this.#closed = assignment.next
-      this.#kept--
-      assignment.begin(token, task, executor, number, now)
-    }
+    else assignment.begin(token, task, executor, number, now)
     this.#entries[index] = assignment
     return assignment
   }
@@ -139,20 +131,10 @@ export class AssignmentTable {
     this.#entries[index] = null
     this.#free.push(index)
     assignment.open = false
-    if (this.#kept >= KEPT_MAX) return
-    this.#kept++
-    assignment.next = this.#resting
-    this.#resting = assignment
-    this.#restingLast ??= assignment
+    this.#pool.giveBack(assignment)
   }
 
-  /** Nobody who came across an assignment in this turn is still at it. */
   endTurn(): void {
-    if (this.#restingLast === null) return
-    for (let a = this.#resting; a !== null; a = a.next) a.task = null
-    this.#restingLast.next = this.#closed
-    this.#closed = this.#resting
-    this.#resting = null
-    this.#restingLast = null
+    this.#pool.endTurn()
   }
 }

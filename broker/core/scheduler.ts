@@ -53,8 +53,8 @@ const GUEST_WAITS = 2
 
 /**
  * Gives tasks to free local workers, least recently used first; else to the peer that the policy picks; else lets them
- * wait, by priority and age. A worker that comes free gets the first in line, a peer the first or, if the policy balances, the last. Takes them back when an executor fails, and sees to it
- * that each ends once.
+ * wait, by priority and age. A worker that comes free gets the first in line, a peer the first or, if the policy balances, the
+ * last. Takes them back when an executor fails, and sees to it that each ends once.
  */
 export class Scheduler {
   readonly services: Services

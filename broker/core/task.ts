@@ -51,8 +51,8 @@ export class Task extends Timed {
   /** Waits for the retry budget. */
   deferred = false
   queuePrev: Task | null = null
-  /** Of a task that is over: the next in the pool. */
   queueNext: Task | null = null
+  poolNext: Task | null = null
 
   /** What is passed on as it came; null where the task came as an object. */
   octets: RecordOctets | null = null
