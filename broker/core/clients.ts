@@ -20,6 +20,14 @@ import type { Task } from './task.ts'
 /** A client that reads a stream beats at least every two seconds, whatever interval the broker's workers keep. */
 const READER_SILENCE_MIN_MS = 10_000
 
+/**
+ * Silence after which a reader loses its streams, ms. Twice what a worker gets: it may be busy with what it has read, and it
+ * loses its stream only once.
+ */
+export function readerSilenceMs(workerLiveness: number, workerHeartbeatIntervalMs: number): number {
+  return Math.max(READER_SILENCE_MIN_MS, 2 * workerLiveness * workerHeartbeatIntervalMs)
+}
+
 /** localfe: tasks in, answers out. Knows only clients that have tasks here. */
 export class Clients {
   readonly #context: Context
@@ -90,10 +98,9 @@ export class Clients {
     for (const task of client.tasks.all()) this.#context.scheduler.cancel(task)
   }
 
-  /** Twice what a worker gets: a reader may be busy with what it has read, and it loses its stream only once. */
   get #silenceMax(): number {
     const { workerLiveness, workerHeartbeatIntervalMs } = this.#context.config
-    return Math.max(READER_SILENCE_MIN_MS, 2 * workerLiveness * workerHeartbeatIntervalMs)
+    return readerSilenceMs(workerLiveness, workerHeartbeatIntervalMs)
   }
 
   /** Its timer has gone off: a reader that has fallen silent must not keep slots with streams that nobody reads. */
@@ -202,6 +209,7 @@ export class Clients {
       task.client = client
       task.token = request.token
       client.add(task)
+      if (task.isStream && !client.waiting) wheel.set(client, now + this.#silenceMax)
     }
     const deadline = now + Math.min(request.timeLeftMs, config.taskTimeMaxMs)
     if (deadline > task.deadline) {

@@ -119,6 +119,8 @@ export class Peer extends Timed {
   answered = 0
   /** Answers it says it has sent beyond those, until an INVENTORY makes up for them. */
   missing = 0
+  /** A CANCEL did not leave: until an INVENTORY has come it may hold what nobody waits for. */
+  missedCancel = false
   /** The offers that sends `seen + 1` to `sent` counted against; `#head` is where `seen` is. */
   #onTheirWay = NOTHING
   #head = 0
@@ -205,6 +207,7 @@ export class Peer extends Timed {
     this.seen = 0
     this.answered = 0
     this.missing = 0
+    this.missedCancel = false
     this.#onTheirWay = NOTHING
     this.#head = 0
     this.stateSeq = -1

@@ -457,6 +457,7 @@ export class Peers {
     const peer = this.#byKey.get(key)
     if (peer === undefined) return
     for (const record of records) {
+      if (record.kind === Kind.Cancel) peer.missedCancel = true
       if (record.kind !== Kind.Request) continue
       const assignment = this.#assignment(peer, record.token)
       if (assignment === null) continue
@@ -478,6 +479,7 @@ export class Peers {
         if (news || !peer.knowsUs || peer.hellos > 0 || peer === compared)
           port.send(peer.link, this.#context.helloPeer(peer.name))
         port.send(peer.link, this.#heartbeat(peer.sent))
+        if (peer.missedCancel) port.send(peer.link, { kind: Kind.Audit, sent: peer.sent })
         if (peer.beatSentAt === 0) peer.beatSentAt = now
         continue
       }
@@ -706,6 +708,7 @@ export class Peers {
     peer.acknowledge(received, false)
     peer.answered += peer.missing
     peer.missing = 0
+    peer.missedCancel = false
     const held = new Set(tokens)
     let tasksLost = 0
     for (const a of peer.assignments.newestFirst()) {

@@ -819,7 +819,7 @@ export class Scheduler {
     if (executor instanceof Peer) {
       executor.assignments.remove(assignment)
       this.assignments.close(assignment)
-    }
+    } else executor.unwanted++
   }
 
   /** The attempt is over at its executor: the slot is free again. */
@@ -828,7 +828,10 @@ export class Scheduler {
     this.#wheel.clear(assignment)
     executor.assignments.remove(assignment)
     this.assignments.close(assignment)
-    if (!(executor instanceof Peer)) this.slotsChanged(executor)
+    if (!(executor instanceof Peer)) {
+      if (task === null) executor.unwanted--
+      this.slotsChanged(executor)
+    }
     if (task === null) return
     if (task.current === assignment) {
       task.current = null

@@ -37,6 +37,8 @@ export class Worker extends Timed {
   heardAt = Number.NEGATIVE_INFINITY
   /** Between its heartbeats, ms. */
   heartbeatIntervalMs: number
+  /** Of its assignments those that nobody waits for any more. */
+  unwanted = 0
   /** It gets no task until it has been heard from again: its pipe is full, or it said that it has no slot. */
   blocked = false
   /** It has left, or was given up: whatever else its message says is void. */

@@ -2,8 +2,8 @@
 
 import { describe, expect, test } from 'vitest'
 import { ErrorCode } from '../../protocol/error-code.ts'
-import { Flag, Kind, RejectReason } from '../../protocol/record.ts'
-import { octets, Rig } from './broker-rig.ts'
+import { Flag, Kind, RejectReason, Role } from '../../protocol/record.ts'
+import { aHello, octets, Rig } from './broker-rig.ts'
 
 const streaming = { flags: Flag.Stream, creditUpTo: 2 } as const
 
@@ -38,19 +38,26 @@ describe('streams', () => {
   })
 
   // Its handler would wait for a reader, and keep its slot, until the task's time is up.
-  test('a worker that signs in again with a task that nobody waits for is told so once more', () => {
+  // Nor does anybody notice when a connection breaks and stands again before the broker has looked (seed 680).
+  test('a worker that has a task that nobody waits for is told so with every heartbeat until it answers', () => {
     const rig = new Rig()
     const worker = rig.worker('w1').ready()
     const client = rig.client('c1')
     const unwanted = client.request({ id: 'stream', ...streaming })
     client.say({ kind: Kind.Cancel, token: unwanted })
     const token = worker.token('stream')
-    expect(worker.got(Kind.Cancel).map((cancel) => cancel.token)).toEqual([token])
-    worker.say({ kind: Kind.Inventory, received: worker.received, tokens: [token] })
-    expect(worker.got(Kind.Cancel).map((cancel) => cancel.token)).toEqual([token, token])
+    const cancelled = () => worker.got(Kind.Cancel).map((cancel) => cancel.token)
+    expect(cancelled()).toEqual([token])
+    rig.advance(1000)
+    expect(cancelled()).toEqual([token, token])
+    worker.heartbeat()
+    rig.advance(1000)
+    expect(cancelled()).toEqual([token, token, token])
     expect(rig.free()).toBe(0)
     worker.reply({ code: 'CANCELLED' })
     expect(rig.free()).toBe(1)
+    rig.advance(1000)
+    expect(cancelled()).toHaveLength(3)
   })
 
   test('a client that asks again for a stream renews its credit at the worker', () => {
@@ -130,7 +137,19 @@ describe('streams', () => {
     for (let s = 0; s < 9; s++) worker.heartbeat().rig.advance(1000)
     expect(worker.got(Kind.Cancel)).toHaveLength(0)
     for (let s = 0; s < 2; s++) worker.heartbeat().rig.advance(1000)
-    expect(worker.got(Kind.Cancel)).toHaveLength(1)
+    expect(worker.got(Kind.Cancel)).not.toHaveLength(0)
+    expect(client.reply.code).toBe(ErrorCode.StreamBroken)
+  })
+
+  test('a reader that has come back over another connection is watched on that one, too', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const stream = { id: 'stream', ...streaming, timeLeftMs: 120_000 } as const
+    rig.client('c1').request(stream)
+    const client = rig.client('c1 again')
+    client.request(stream)
+    for (let s = 0; s < 11; s++) worker.heartbeat().rig.advance(1000)
+    expect(worker.got(Kind.Cancel)).not.toHaveLength(0)
     expect(client.reply.code).toBe(ErrorCode.StreamBroken)
   })
 
@@ -195,6 +214,44 @@ describe('pieces that a full pipe did not take', () => {
     expect(guest.rejects.map(({ reason }) => reason)).toEqual([RejectReason.HandedBack])
     expect(worker.got(Kind.Cancel)).toHaveLength(1)
   })
+})
+
+// Seed 99: the first REQUEST after it was lost, the second came, and both counts were 2.
+test('a worker that counts from an earlier sign-in is told what we count before it gets a task', () => {
+  const rig = new Rig()
+  const client = rig.client('c1')
+  client.request({ id: 'task' })
+  const worker = rig.worker('w1')
+  const before = rig.wire.length
+  worker.say(
+    aHello({ role: Role.Worker, name: 'w1', heartbeatIntervalMs: 1000 }),
+    { kind: Kind.Inventory, received: 1, tokens: [] },
+    { kind: Kind.Ready, slots: 1, services: [''] },
+  )
+  const said = rig.wire.slice(before).map(({ record }) => record)
+  expect(said.map(({ kind }) => kind)).toEqual([Kind.Hello, Kind.Audit, Kind.Request])
+  expect(worker.got(Kind.Audit)).toEqual([{ kind: Kind.Audit, sent: 0 }])
+  worker.say({ kind: Kind.Inventory, received: 1, tokens: [worker.token()] })
+  expect(worker.got(Kind.Audit)).toHaveLength(1)
+})
+
+test('a peer whose full pipe did not take a CANCEL is asked what it holds until it has said so', () => {
+  const rig = new Rig()
+  const peer = rig.peer('east').up(1)
+  const client = rig.client('c1')
+  const unwanted = client.request({ id: 'stream', ...streaming })
+  const token = peer.token('stream')
+  const audits = () => peer.got(Kind.Audit).length
+  const before = audits()
+  client.say({ kind: Kind.Cancel, token: unwanted })
+  rig.undelivered(peer.itsLink, peer.got(Kind.Cancel), 'full')
+  rig.advance(500)
+  rig.advance(500)
+  expect(audits()).toBe(before + 2)
+  peer.say({ kind: Kind.Inventory, received: 1, tokens: [token] })
+  expect(peer.got(Kind.Cancel).map((cancel) => cancel.token)).toEqual([token, token])
+  rig.advance(500)
+  expect(audits()).toBe(before + 2)
 })
 
 describe('a task that must not start twice', () => {
