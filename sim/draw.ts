@@ -1,6 +1,6 @@
 import { POLICIES } from '../broker/core/routing.ts'
 import { Random } from './random.ts'
-import { FAULTS, type Parameters, parameters } from './scenario.ts'
+import { FAULTS, type FaultKind, type Parameters, parameters } from './scenario.ts'
 
 const USUAL_POLICY = parameters.parse({}).policy
 
@@ -12,12 +12,18 @@ export function drawParameters(seed: number): Parameters {
   const r = new Random(seed, 'parameters')
   // What was added later draws from a stream of its own: the seeds of before keep the rest of what they were.
   const q = new Random(seed, 'further parameters')
+  const l = new Random(seed, 'latest parameters')
   const some = (probability: number, low: number, high: number): number =>
     r.chance(probability) ? r.logBetween(low, high) : 0
   const stateIntervalMs = r.pick([50, 200, 500]) ?? 500
   const workerHeartbeatMs = r.pick([100, 300, 1000]) ?? 1000
   const cloudMs = r.logBetween(0.1, 60)
-  const faults = FAULTS.filter((kind) => (kind === 'lag' ? q : r).chance(0.35))
+  const addedLater = new Map<FaultKind, Random>([
+    ['lag', q],
+    ['vanish', l],
+    ['half-open', l],
+  ])
+  const faults = FAULTS.filter((kind) => (addedLater.get(kind) ?? r).chance(0.35))
   const roomy = r.chance(0.5)
   const distribution = q.pick(['uniform', 'uniform', 'exponential', 'lognormal'])
   const cloudSpread = q.chance(0.7) ? 1 : q.logBetween(1, 4)
@@ -87,8 +93,42 @@ export function drawParameters(seed: number): Parameters {
     ...drawn,
     cloudMbps: mbps(),
     localMbps: mbps(),
+    cancelled: l.chance(0.4) ? l.logBetween(0.02, 1) : 0,
+    ...(l.chance(0.3) ? storm(l, FAULTS) : {}),
+    ...(l.chance(0.15) ? unreadStreams(l) : {}),
     guestWaitMs: q.chance(0.2) ? 0 : q.logBetween(10, 3000),
     // What nearly everybody runs has to be tried most.
     policy: q.chance(0.5) ? USUAL_POLICY : drawn.policy,
   })
+}
+
+/** Few kinds of faults, and many of each: what takes two of them at the same worker would hardly happen among twenty kinds. */
+function storm(r: Random, of: readonly FaultKind[]): { faults: FaultKind[]; faultEveryMs: number } {
+  const faults = new Set<FaultKind>()
+  for (let i = r.integer(1, 3); i > 0; i--) faults.add(r.pick(of) ?? 'break')
+  return { faults: [...faults], faultEveryMs: r.logBetween(30, 300) }
+}
+
+/** Faults in which one end goes on and does not learn of the other's, or that it was not heard. */
+const UNNOTICED: readonly FaultKind[] = [
+  'half-open',
+  'vanish',
+  'isolate',
+  'break',
+  'partition',
+  'one-way',
+  'freeze-broker',
+  'freeze-client',
+  'freeze-cluster',
+  'lag',
+]
+
+/** Streams whose readers want them no more or are gone: what such a one keeps, it would keep until its time is up. */
+function unreadStreams(r: Random) {
+  return {
+    streams: r.logBetween(0.2, 1),
+    cancelled: r.logBetween(0.05, 1),
+    deadlineMs: 120_000,
+    ...storm(r, UNNOTICED),
+  }
 }

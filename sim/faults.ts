@@ -1,13 +1,15 @@
 import type { Message } from '../protocol/record.ts'
 import type { FaultHandle } from '../report/collector.ts'
+import { ClientNode } from './client-node.ts'
 import type { Lane } from './lanes.ts'
-import type { Pipe } from './network.ts'
+import type { Pipe, SocketName } from './network.ts'
 import type { Node } from './node.ts'
 import { Nonsense } from './nonsense.ts'
 import { Random } from './random.ts'
 import { type FaultKind, JOINS_MAX, numberOfNode, type Scripted } from './scenario.ts'
 import type { Cluster, Simulation } from './simulation.ts'
 import { type Place, place } from './troubles.ts'
+import { WorkerNode } from './worker-node.ts'
 
 /** What brings things back to order when a fault ends. */
 type Undo = (at: number) => void
@@ -141,6 +143,7 @@ export class Faults {
       case 'freeze-client':
         return aClient
       case 'isolate':
+      case 'vanish':
       case 'lag':
         if (node % 3 === 1 && cluster.workers.length > 0) return aWorker
         if (node % 3 === 2 && client !== null && client !== undefined) return aClient
@@ -157,6 +160,8 @@ export class Faults {
         const pipe = this.#pipeOf(cluster, node)
         return pipe === null ? [] : placesOf(pipe)
       }
+      case 'half-open':
+        return this.#forgottenOf(cluster, node).flatMap(placesOf)
       case 'leave':
         return []
       // A handler that hangs, an answer that comes twice or late, nonsense, a newcomer: nobody else is to notice.
@@ -211,6 +216,8 @@ export class Faults {
           network.weatherChanged(now)
         }
       }
+      case 'vanish':
+        return this.#vanish(cluster, node, at)
       case 'lag': {
         const victim = anyOf(cluster, node)
         if (victim === null) return nothing
@@ -232,6 +239,13 @@ export class Faults {
         const pipe = this.#pipeOf(cluster, node)
         if (pipe !== null) network.breakConnection(pipe, at)
         return nothing
+      }
+      case 'half-open': {
+        const sessions = new Map<Pipe, number>()
+        for (const pipe of this.#forgottenOf(cluster, node)) sessions.set(pipe, network.goDead(pipe, at))
+        return (now) => {
+          for (const [pipe, session] of sessions) network.reopen(pipe, session, now)
+        }
       }
       case 'silent': {
         const worker = cluster.workers[node % workers]
@@ -286,6 +300,27 @@ export class Faults {
     }
   }
 
+  /** A machine without power: its connections hang in the air until it is back and says that it knows nothing of them. */
+  #vanish(cluster: Cluster, node: number, at: number): Undo {
+    const simulation = this.#simulation
+    const victim = anyOf(cluster, node)
+    if (!victim?.alive) return nothing
+    victim.isolated = true
+    simulation.network.weatherChanged(at)
+    const worker = victim instanceof WorkerNode ? cluster.workers.indexOf(victim) : -1
+    const client = victim instanceof ClientNode ? cluster.clients.indexOf(victim) : -1
+    if (worker >= 0) simulation.killWorker(cluster, worker, at)
+    else if (client >= 0) simulation.killClient(cluster, client, at)
+    else simulation.killBroker(cluster, at)
+    return (now) => {
+      victim.isolated = false
+      simulation.network.weatherChanged(now)
+      if (worker >= 0) simulation.startWorker(cluster, worker, now)
+      else if (client >= 0) simulation.startClient(cluster, client)
+      else simulation.startBroker(cluster, now)
+    }
+  }
+
   /** The same cluster twice: it is cut off from all others. */
   #block(from: Cluster, to: Cluster, bothWays: boolean, at: number): Undo {
     const { network, clusters } = this.#simulation
@@ -301,6 +336,25 @@ export class Faults {
     return (now) => {
       set(false)
       network.weatherChanged(now)
+    }
+  }
+
+  /** What a middlebox forgets: one connection of any kind, one worker's, or all that workers or clients have with their broker. */
+  #forgottenOf(cluster: Cluster, node: number): Pipe[] {
+    const within = (socket: SocketName): Pipe[] =>
+      [...(cluster.broker?.accepted ?? [])].filter((pipe) => pipe.up && pipe.socket === socket)
+    const workers = within('localbe')
+    switch (node % 4) {
+      case 0:
+        return workers
+      case 1:
+        return within('localfe')
+      case 2:
+        return workers.slice(node % Math.max(1, workers.length)).slice(0, 1)
+      default: {
+        const pipe = this.#pipeOf(cluster, node)
+        return pipe === null ? [] : [pipe]
+      }
     }
   }
 

@@ -59,7 +59,7 @@ export class Ledger implements Watch {
   #turns = 0
   submittedCount = 0
   settledCount = 0
-  /** Clients died before these were settled. */
+  /** Clients died before these were settled, or wanted them no more. */
   abandonedCount = 0
   /** Not settled, their client alive. */
   owed = 0
@@ -149,14 +149,23 @@ export class Ledger implements Watch {
 
   /** Its client is gone: nobody will hear of it. */
   abandoned(client: ClientNode, at: number): void {
-    for (let errand = client.asked; errand !== null; errand = client.asked) {
-      this.#strike(errand, client)
-      errand.settledAt = at
-      errand.code = 'CLIENT_GONE'
-      this.abandonedCount++
-      this.owed--
-      this.#forget(errand)
-    }
+    for (let errand = client.asked; errand !== null; errand = client.asked)
+      this.#abandon(errand, client, 'CLIENT_GONE', at)
+  }
+
+  /** Its client does not want it any more: it must hear nothing more of it. */
+  cancelled(client: ClientNode, { errand }: SimCall, at: number): void {
+    this.tracer?.(at, client.name, 'cancels it', errand.number)
+    this.#abandon(errand, client, 'CANCELLED', at)
+  }
+
+  #abandon(errand: Errand, client: ClientNode, code: string, at: number): void {
+    this.#strike(errand, client)
+    errand.settledAt = at
+    errand.code = code
+    this.abandonedCount++
+    this.owed--
+    this.#forget(errand)
   }
 
   // ---------------------------------------------------------------- clients

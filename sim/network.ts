@@ -43,6 +43,9 @@ export function longest(p: { readonly jitter: number; readonly distribution: Dis
   return 1 + p.jitter * (p.distribution === 'uniform' ? 1 : TAIL_MAX)
 }
 
+/** Time in which a process that goes on has found what its kernel has accepted for it, one connection after the other, ms. */
+const WAKES_WITHIN_MS = 20
+
 /** Octets of a message's and of a record's fields, near enough: nothing is encoded only to be measured. */
 const MESSAGE_OCTETS = 16
 const RECORD_OCTETS = 48
@@ -236,6 +239,10 @@ export class Network {
   readonly #listeners = new Map<string, Listener>()
   /** Pipes that nobody listens for at present, by address. */
   readonly #waiters = new Map<string, Set<Pipe>>()
+  /** Pipes that a stopped process's kernel has taken, and that wait for the process to go on. */
+  readonly #knocking = new Map<Listener, Set<Pipe>>()
+  /** Connections through which nothing gets any more, and neither end knows. */
+  readonly #dead = new Set<Pipe>()
   readonly #pipes = new Set<Pipe>()
   readonly #weather = new Map<number, Weather>()
   #calm = true
@@ -305,6 +312,8 @@ export class Network {
     }
     this.kill(node, at)
     for (const pipe of node.accepted) this.#cutSoon(pipe, at)
+    for (const pipe of this.#knocking.get(node) ?? []) this.#redial(pipe, at)
+    this.#knocking.delete(node)
   }
 
   // ---------------------------------------------------------------- sending
@@ -388,16 +397,19 @@ export class Network {
 
   // ---------------------------------------------------------------- a connection's life
 
-  #redial(pipe: Pipe, at: number): void {
-    const wait = this.parameters.reconnectMs * this.#random.between(0.5, 1.5)
+  #redial(pipe: Pipe, at: number, wait = this.parameters.reconnectMs * this.#random.between(0.5, 1.5)): void {
     this.#queue.push(at + wait, new PipeEvent(MARK.dial, pipe, (p, now) => this.#attempt(p, now)))
   }
 
   #attempt(pipe: Pipe, at: number): void {
     if (pipe.closed || pipe.up) return
     const listener = this.#listeners.get(pipe.address)
-    if (listener === undefined || listener.frozen || this.#isCut(pipe.dialler, listener)) {
+    if (listener === undefined || this.#isCut(pipe.dialler, listener)) {
       this.#await(pipe)
+      return
+    }
+    if (listener.frozen) {
+      this.#knock(pipe, listener)
       return
     }
     const roundTrip = 2 * this.#distance(pipe.dialler, listener)
@@ -414,6 +426,13 @@ export class Network {
       this.#waiters.set(pipe.address, waiters)
     }
     waiters.add(pipe)
+  }
+
+  /** Its kernel accepts for it: it finds the connection when it goes on, before it has noticed the end of the one before. */
+  #knock(pipe: Pipe, listener: Listener): void {
+    const knocking = this.#knocking.get(listener)
+    if (knocking === undefined) this.#knocking.set(listener, new Set([pipe]))
+    else knocking.add(pipe)
   }
 
   #establish(pipe: Pipe, listener: Listener, at: number): void {
@@ -449,8 +468,9 @@ export class Network {
     this.#queue.push(
       noticed,
       new PipeEvent(MARK.cut, pipe, (p, now) => {
-        // Nor does the end of a connection get through a partition.
-        if (this.#isBlockedAnyWay(p)) this.#cutSoon(p, now + this.#latency(p, p.back) + 50)
+        // Nor does the end of a connection get through a partition, or to a process that is stopped.
+        if (this.#isBlockedAnyWay(p) || isStopped(p.bound))
+          this.#cutSoon(p, now + this.#latency(p, p.back) + 50)
         else this.#cut(p, now)
       }),
     )
@@ -459,15 +479,7 @@ export class Network {
   /** The connection breaks, and what was under way is lost. */
   #cut(pipe: Pipe, at: number): void {
     if (!pipe.up) return
-    const bound = pipe.bound
-    pipe.up = false
-    pipe.session++
-    pipe.bound = null
-    this.#empty(pipe)
-    if (bound !== null) {
-      bound.accepted.delete(pipe)
-      bound.lost(pipe, at)
-    }
+    this.#sever(pipe, at)
     if (pipe.closed) {
       this.#forget(pipe)
       return
@@ -476,9 +488,46 @@ export class Network {
     pipe.dialler.hungUp(pipe, at)
   }
 
+  #sever(pipe: Pipe, at: number): void {
+    const bound = pipe.bound
+    pipe.up = false
+    pipe.session++
+    pipe.bound = null
+    this.#dead.delete(pipe)
+    this.#empty(pipe)
+    if (bound === null) return
+    bound.accepted.delete(pipe)
+    bound.lost(pipe, at)
+  }
+
   /** Breaks a connection as a middlebox would. */
   breakConnection(pipe: Pipe, at: number): void {
     this.#cut(pipe, at)
+  }
+
+  /** Nothing gets through a connection any more, as when a middlebox has forgotten it. @returns its session */
+  goDead(pipe: Pipe, at: number): number {
+    if (pipe.up) {
+      this.#dead.add(pipe)
+      this.weatherChanged(at)
+    }
+    return pipe.session
+  }
+
+  /**
+   * Its opener has noticed that it is dead, and the other end has not: that one learns of it by the new connection, which is
+   * there already when it looks what has become of the old one.
+   */
+  reopen(pipe: Pipe, session: number, at: number): void {
+    const { bound, dialler } = pipe
+    if (pipe.session !== session || !pipe.up || bound === null) return
+    if (pipe.closed || dialler.frozen || bound.frozen || this.#isCut(dialler, bound)) {
+      this.#cut(pipe, at)
+      return
+    }
+    this.#sever(pipe, at)
+    dialler.hungUp(pipe, at)
+    this.#establish(pipe, bound, at)
   }
 
   /** Puts a message on a lane that nobody there has sent. */
@@ -489,6 +538,8 @@ export class Network {
   #forget(pipe: Pipe): void {
     this.#pipes.delete(pipe)
     this.#waiters.get(pipe.address)?.delete(pipe)
+    for (const knocking of this.#knocking.values()) knocking.delete(pipe)
+    this.#dead.delete(pipe)
     pipe.session++
     this.#lanes.giveBack(pipe.out)
   }
@@ -529,6 +580,11 @@ export class Network {
         )
       }
     }
+    for (const [listener, knocking] of this.#knocking) {
+      if (listener.frozen) continue
+      this.#knocking.delete(listener)
+      for (const pipe of knocking) this.#redial(pipe, at, WAKES_WITHIN_MS * this.#random.uniform())
+    }
     for (const [address, waiters] of this.#waiters) {
       if (!this.#listeners.has(address)) continue
       this.#waiters.delete(address)
@@ -539,7 +595,7 @@ export class Network {
   #setWeather(pipe: Pipe): void {
     const { dialler, bound } = pipe
     if (bound === null) return
-    const isolated = dialler.isolated || bound.isolated
+    const isolated = dialler.isolated || bound.isolated || this.#dead.has(pipe)
     const lanes = this.#lanes
     lanes.block(pipe.out, isolated || this.#isBlocked(dialler.cluster, bound.cluster))
     lanes.block(pipe.back, isolated || this.#isBlocked(bound.cluster, dialler.cluster))
@@ -622,6 +678,11 @@ export class Network {
   #slowness(from: number, to: number): number {
     return this.#calm ? 1 : (this.#weather.get(from * 65536 + to)?.slow ?? 1)
   }
+}
+
+/** It lives, and notices nothing. */
+function isStopped(node: Node | null): boolean {
+  return node?.alive === true && node.frozen
 }
 
 function enlist(pipe: Pipe): void {

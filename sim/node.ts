@@ -170,6 +170,12 @@ export abstract class Node implements Happening {
     loop.mode = Mode.Reads
   }
 
+  /** Its owner has something to tell its core. */
+  act(deed: () => void, at: number): void {
+    deed()
+    this.endTurn(at)
+  }
+
   /** After everything that its core was told: what it had to say leaves, now or when the turn ends. */
   protected endTurn(at: number): void {
     const loop = this.#loop

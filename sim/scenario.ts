@@ -28,6 +28,8 @@ export const FAULTS = [
   'join',
   'leave',
   'lag',
+  'vanish',
+  'half-open',
 ] as const
 export type FaultKind = (typeof FAULTS)[number]
 export const faultKind = z.enum(FAULTS)
@@ -133,6 +135,7 @@ const fields = z.strictObject({
   restartStreams: share.default(0.5).describe('share of streams that may be started again'),
   failing: share.default(0.01).describe('share of tasks whose handler fails'),
   poison: share.default(0).describe('share of tasks that kill their worker'),
+  cancelled: share.default(0).describe('share of tasks that their client cancels within a second'),
   failFast: share.default(0).describe('share of tasks that do not wait for a service nobody serves'),
   services: count.min(1).default(1).describe('services that workers and tasks are spread over'),
   large: share.default(0).describe('share of tasks with a large body and answer'),

@@ -1,4 +1,5 @@
 import type { Broker } from '../broker/core/broker.ts'
+import { readerSilenceMs } from '../broker/core/clients.ts'
 import type { CoreConfig } from '../broker/core/config.ts'
 import { POLICIES, type PolicyName } from '../broker/core/routing.ts'
 import type { Client } from '../client/core/client.ts'
@@ -82,7 +83,7 @@ export interface Summary {
   readonly faults: number
   /** What was said that means nothing, by kind and what the decoder made of it. */
   readonly nonsense: { readonly [what: string]: number }
-  /** Clients died before their tasks ended. */
+  /** Clients died before their tasks ended, or wanted them no more. */
   readonly abandoned: number
   readonly meanWaitMs: number
   readonly lentShare: number
@@ -123,6 +124,9 @@ class Deed implements Happening {
   }
 }
 
+/** A client that cancels a task does so within this time, ms. */
+const CANCELLED_WITHIN_MS = 1000
+
 /** How often within one point of a report's curves is looked at what is free. */
 const SAMPLES_PER_BUCKET = 5
 
@@ -151,6 +155,7 @@ export class Simulation {
   readonly #clocks: Random
   readonly #lives: Random
   readonly #turns: Random
+  readonly #moods: Random
   readonly #addresses: ReturnType<typeof addresses>[] = []
   #nodes = 0
   #tasks = 0
@@ -218,6 +223,7 @@ export class Simulation {
     this.#clocks = new Random(seed, 'clocks')
     this.#lives = new Random(seed, 'lives')
     this.#turns = new Random(seed, 'turns')
+    this.#moods = new Random(seed, 'moods')
     this.faults = new Faults(this)
     for (let i = 0; i < p.clusters; i++) this.addCluster(0)
     this.faults.begin()
@@ -465,9 +471,21 @@ export class Simulation {
       const client = cluster.clients[who]
       // Drawn all the same, so that a fault here changes nothing about the others' work.
       const call = cluster.workload.task(++this.#tasks, client?.name ?? '', at)
-      if (client?.alive && !client.frozen) client.submit(call, at)
+      if (client?.alive && !client.frozen) {
+        client.submit(call, at)
+        if (this.p.cancelled > 0 && this.#moods.chance(this.p.cancelled)) this.#willCancel(client, call, at)
+      }
     }
     this.queue.push(cluster.workload.next(at), arrival, arrival.mark)
+  }
+
+  /** The client changes its mind, unless the task is settled before. */
+  #willCancel(client: ClientNode, call: SimCall, at: number): void {
+    this.later(at + this.#moods.logBetween(1, CANCELLED_WITHIN_MS), 6, (now) => {
+      if (call.errand.settled || !client.alive || client.frozen) return
+      this.ledger.cancelled(client, call, now)
+      client.act(() => client.core.cancel(call), now)
+    })
   }
 
   // ---------------------------------------------------------------- time
@@ -593,8 +611,10 @@ export class Simulation {
       40 * p.reconnectMs +
       100 * (p.cloudMs + p.turnMs) +
       4 * this.#cloudMs() +
-      // A stream whose reader has died waits for credit until its time is up.
-      (p.streams > 0 && this.ledger.abandonedCount > 0 ? p.deadlineMs : 0) +
+      // A stream whose reader has died keeps its slot for as long as the reader may be silent.
+      (p.streams > 0 && this.ledger.abandonedCount > 0
+        ? readerSilenceMs(p.workerLiveness, p.workerHeartbeatMs)
+        : 0) +
       10_000
     )
   }

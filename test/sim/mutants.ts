@@ -7,7 +7,7 @@ import { ErrorCode } from '../../protocol/error-code.ts'
 import { Flag, Kind, type Message, type Record } from '../../protocol/record.ts'
 import type { BrokerNode } from '../../sim/broker-node.ts'
 import type { ClientNode } from '../../sim/client-node.ts'
-import type { SimulationOptions } from '../../sim/simulation.ts'
+import { NO_TASK_IS_LOST, type SimulationOptions } from '../../sim/simulation.ts'
 
 /** A core that is broken on purpose, on its instance or its prototype; the production code knows nothing of it. */
 export interface Mutant {
@@ -54,6 +54,7 @@ function without(message: Message, unwanted: Record['kind']): Message {
 }
 
 const WORD = 2 ** 32
+const ORDER_RETURNS = 'after faults end, all work drains and everybody agrees who is there'
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -177,6 +178,41 @@ export const MUTANTS: readonly Mutant[] = [
     make: onBroker(({ peers }) => {
       peers.check = () => {}
     }),
+  },
+  {
+    what: 'a silent reader is never given up',
+    make: onBroker(({ clients }) => {
+      clients.check = () => {}
+    }),
+    promise: ORDER_RETURNS,
+  },
+  {
+    what: 'a worker that holds what nobody waits for is told so only once',
+    make: onBroker(({ workers }) => {
+      const { beat } = workers
+      workers.beat = () => {
+        for (const worker of workers.byKey.values()) worker.unwanted = 0
+        beat.call(workers)
+      }
+    }),
+    promise: ORDER_RETURNS,
+  },
+  {
+    // One of the two alone is made up for by the other, a client's timeout later.
+    what: 'neither a repeated credit nor an inventory brings back a credit that was lost',
+    make: onBroker(({ scheduler }) => {
+      const { credit, renewCredit } = scheduler
+      let grants = false
+      scheduler.credit = (task, upTo) => {
+        grants = upTo > task.creditUpTo
+        credit.call(scheduler, task, upTo)
+        grants = false
+      }
+      scheduler.renewCredit = (assignment) => {
+        if (grants) renewCredit.call(scheduler, assignment)
+      }
+    }),
+    promise: NO_TASK_IS_LOST,
   },
   {
     what: 'a client sends a task again under another id',

@@ -74,6 +74,10 @@ class Scene {
     return pipe
   }
 
+  step(): void {
+    this.queue.pop()?.happen(this.queue.time)
+  }
+
   run(): void {
     for (let next = this.queue.pop(); next !== undefined; next = this.queue.pop())
       next.happen(this.queue.time)
@@ -367,6 +371,85 @@ describe('a connection', () => {
     expect(pipe.up).toBe(true)
     expect(tokens(to)).toEqual([])
   })
+
+  test('that is half open loses what is sent either way, and stands anew as soon as its opener has noticed', () => {
+    const scene = new Scene({})
+    const { to, pipe } = halfOpen(scene)
+    const { session } = pipe
+    sendOut(scene, pipe, message(1), scene.queue.time)
+    scene.run()
+    scene.network.reopen(pipe, session, scene.queue.time)
+    expect(pipe.up).toBe(true)
+    expect(to.accepted).toEqual(new Set([pipe]))
+    sendOut(scene, pipe, message(2), scene.queue.time)
+    scene.run()
+    expect(tokens(to)).toEqual([2])
+  })
+
+  test('that is half open is dialled like any other when the other end is gone by then', () => {
+    const scene = new Scene({})
+    const { to, pipe } = halfOpen(scene)
+    scene.network.killListener(to, ['there'], scene.queue.time)
+    scene.network.reopen(pipe, pipe.session, scene.queue.time)
+    scene.run()
+    expect(pipe.up).toBe(false)
+    const next = scene.node(1, 'there')
+    scene.run()
+    expect(next.accepted).toEqual(new Set([pipe]))
+  })
+
+  test('that is opened to a stopped process stands soon after it goes on', () => {
+    const scene = new Scene({ reconnectMs: 1000 })
+    const to = scene.node(1, 'there')
+    to.freeze()
+    const from = scene.node(0)
+    const pipe = scene.network.dial(from, 'localfe', 'there', from.name, from.name, 0)
+    scene.run()
+    expect(pipe.up).toBe(false)
+    const at = scene.queue.time
+    to.thaw(at)
+    scene.network.weatherChanged(at)
+    scene.run()
+    expect(pipe.up).toBe(true)
+    expect(scene.queue.time - at).toBeLessThan(50)
+  })
+
+  test('that was opened to a process which died while it was stopped is opened to the next one', () => {
+    const scene = new Scene({})
+    const to = scene.node(1, 'there')
+    to.freeze()
+    const from = scene.node(0)
+    const pipe = scene.network.dial(from, 'localfe', 'there', from.name, from.name, 0)
+    scene.run()
+    scene.network.killListener(to, ['there'], scene.queue.time)
+    scene.run()
+    const next = scene.node(1, 'there')
+    scene.run()
+    expect(next.accepted).toEqual(new Set([pipe]))
+  })
+
+  test('whose end a stopped process would have to notice ends when it goes on', () => {
+    const scene = new Scene({})
+    const to = scene.node(1, 'there')
+    const from = scene.node(0)
+    const pipe = scene.dial(from, 'there')
+    to.freeze()
+    scene.network.kill(from, scene.queue.time)
+    for (let i = 0; i < 20; i++) scene.step()
+    expect(to.accepted).toEqual(new Set([pipe]))
+    to.thaw(scene.queue.time)
+    scene.run()
+    expect(to.accepted).toEqual(new Set())
+  })
+
+  function halfOpen(scene: Scene): { to: Mailbox; pipe: Pipe } {
+    const to = scene.node(1, 'there')
+    const pipe = scene.dial(scene.node(0), 'there')
+    scene.network.goDead(pipe, scene.queue.time)
+    // Other weather changes nothing about it.
+    scene.network.weatherChanged(scene.queue.time)
+    return { to, pipe }
+  }
 
   /** Nothing gets from cluster 0 to cluster 1 any more, or again. */
   function cut(scene: Scene, blocked: boolean): void {

@@ -33,7 +33,7 @@ describe('a script', () => {
   })
 
   test('may give any number where it only tells which of several to take', () => {
-    for (const kind of ['break', 'isolate', 'lag', 'slow', 'garbage', 'late'])
+    for (const kind of ['break', 'isolate', 'lag', 'slow', 'garbage', 'late', 'vanish', 'half-open'])
       expect(fault({ fault: kind, node: 654_321 })).toEqual([])
   })
 
