@@ -462,7 +462,7 @@ describe('a broker of another epoch', () => {
     // Their slots are offered again when they are really free.
     expect(s.took()).toMatchObject([{ kind: Kind.Ready, slots: 2 }])
     s.pass(1000)
-    expect(s.took()).toEqual([beat(0)])
+    expect(s.took()).toMatchObject([{ kind: Kind.Ready, slots: 2 }, beat(0)])
     s.give(1, {}, RESTARTED)
     s.hearFrom(RESTARTED, beat(1))
     expect(s.of(Kind.Inventory)).toEqual([])
@@ -478,6 +478,21 @@ describe('a broker of another epoch', () => {
     expect(s.took()).toEqual([])
     s.pass(1000)
     expect(s.took()).toMatchObject([{ kind: Kind.Ready, slots: 1 }, beat(0)])
+  })
+
+  // Seed 8371: it was lost with a connection that neither end saw break, and the broker counted without the slot for good.
+  test('is offered what has become free as often as it may miss heartbeats, and once more', () => {
+    const s = new Scene().signIn()
+    s.give(1)
+    s.hearFrom(RESTARTED, hello({ epoch: RESTARTED }))
+    s.worker.finished(s.last, EMPTY_BODY, s.now)
+    s.took()
+    const offers = Array.from({ length: LIVENESS + 3 }, () => {
+      s.hearFrom(RESTARTED, beat(0))
+      s.pass(1000)
+      return s.took().filter(({ kind }) => kind === Kind.Ready).length
+    })
+    expect(offers).toEqual([...Array.from({ length: LIVENESS + 1 }, () => 1), 0, 0])
   })
 
   test('is never sent answers that were kept for the one before', () => {

@@ -68,6 +68,8 @@ export class Worker<A extends Assignment> implements Machine {
   #orphans = 0
   /** Slots as they were last offered. */
   #offered = 0
+  /** Heartbeats that the offer goes with once more: whoever has missed them all has given us up. */
+  #offersLeft = 0
   /** Answers that wait for the broker's word. */
   #kept: (Reply | Partial)[] = []
   #keptOctets = 0
@@ -142,7 +144,7 @@ export class Worker<A extends Assignment> implements Machine {
     }
     this.#leaveAt = now + deadlineMs
     this.#port.event({ type: 'draining', deadlineMs, tasksRunning: this.#assignments.size })
-    if (this.#phase === Phase.Open) this.#offer()
+    if (this.#phase === Phase.Open) this.#offerAnew()
     this.#leaveIfDone()
   }
 
@@ -214,7 +216,7 @@ export class Worker<A extends Assignment> implements Machine {
     this.#orphans--
     this.counters.orphaned++
     // The others' slots are offered with the next heartbeat: each offer is a line in the broker's log.
-    if (this.#orphans === 0 && this.#phase === Phase.Open) this.#offer()
+    if (this.#orphans === 0 && this.#phase === Phase.Open) this.#offerAnew()
     return false
   }
 
@@ -503,7 +505,11 @@ export class Worker<A extends Assignment> implements Machine {
         this.#signIn(now)
         return
       }
-      if (this.#offered !== this.#offerable) this.#offer()
+      if (this.#offered !== this.#offerable) this.#offerAnew()
+      else if (this.#offersLeft > 0) {
+        this.#offersLeft--
+        this.#offer()
+      }
       this.#beat()
     }
   }
@@ -595,11 +601,19 @@ export class Worker<A extends Assignment> implements Machine {
     })
     // Before READY: at once after it the broker may give us tasks, which must not be missed in this list.
     if (this.#received > 0 || this.#assignments.size > 0) this.#inventory()
+    // Of this one, the answer to the HELLO in the same message says that it has come.
+    this.#offersLeft = 0
     this.#offer()
   }
 
   get #offerable(): number {
     return this.#leaveAt === undefined ? Math.max(0, this.#config.slots - this.#orphans) : 0
+  }
+
+  /** Nothing else tells that it was lost with a connection: the broker would count with the former slots for good. */
+  #offerAnew(): void {
+    this.#offersLeft = this.#config.liveness + 1
+    this.#offer()
   }
 
   #offer(): void {
