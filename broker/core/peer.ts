@@ -119,6 +119,9 @@ export class Peer extends Timed {
   answered = 0
   /** Answers it says it has sent beyond those, until an INVENTORY makes up for them. */
   missing = 0
+  /** What it had seen when we last beat, and since how many heartbeats it has seen no more though there was more. */
+  seenAtBeat = 0
+  beatsUnseen = 0
   /** A CANCEL did not leave: until an INVENTORY has come it may hold what nobody waits for. */
   missedCancel = false
   /** The offers that sends `seen + 1` to `sent` counted against; `#head` is where `seen` is. */
@@ -170,6 +173,14 @@ export class Peer extends Timed {
   /** May it be sent a task now, as far as its liveness goes? */
   takesTasks(now: number, stateTtlMs: number): boolean {
     return this.phase === 'up' && !this.draining && !this.blocked && now - this.stateAt < stateTtlMs
+  }
+
+  /** With each heartbeat. @returns for how many of them it has told of none of the tasks that are on their way to it */
+  countUnseen(): number {
+    const waits = this.seen < this.sent && this.seen === this.seenAtBeat
+    this.seenAtBeat = this.seen
+    this.beatsUnseen = waits ? this.beatsUnseen + 1 : 0
+    return this.beatsUnseen
   }
 
   /** Spends one of the peer's slots: its next state is a round trip away, and without this the whole backlog would

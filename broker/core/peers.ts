@@ -479,7 +479,10 @@ export class Peers {
         if (news || !peer.knowsUs || peer.hellos > 0 || peer === compared)
           port.send(peer.link, this.#context.helloPeer(peer.name))
         port.send(peer.link, this.#heartbeat(peer.sent))
-        if (peer.missedCancel) port.send(peer.link, { kind: Kind.Audit, sent: peer.sent })
+        // Its states tell for so long what it has received; they may all have been lost.
+        const unseenForMs = peer.countUnseen() * config.stateIntervalMs
+        if (peer.missedCancel || unseenForMs > 2 * config.stateTtlMs)
+          port.send(peer.link, { kind: Kind.Audit, sent: peer.sent })
         if (peer.beatSentAt === 0) peer.beatSentAt = now
         continue
       }

@@ -235,6 +235,31 @@ test('a worker that counts from an earlier sign-in is told what we count before 
   expect(worker.got(Kind.Audit)).toHaveLength(1)
 })
 
+// Seed 4967: what was lost were the states that told the count, and the peer was held for full with every slot free.
+test('a peer whose states do not tell of what it was sent is asked what it has received', () => {
+  const rig = new Rig()
+  const peer = rig.peer('east').up(2)
+  rig.client('c1').request({ id: 'task' })
+  peer.reply()
+  const audits = () => peer.got(Kind.Audit).length
+  const before = audits()
+  const beats = (count: number) => {
+    for (let i = 0; i < count; i++) {
+      peer.state(2, { received: [] })
+      peer.say({ kind: Kind.Heartbeat, ask: false, sent: 1 })
+      rig.advance(500)
+    }
+  }
+  beats(5)
+  expect(audits()).toBe(before)
+  beats(3)
+  expect(audits()).toBeGreaterThan(before)
+  peer.say({ kind: Kind.Inventory, received: 1, tokens: [] })
+  const asked = audits()
+  beats(20)
+  expect(audits()).toBe(asked)
+})
+
 test('a peer whose full pipe did not take a CANCEL is asked what it holds until it has said so', () => {
   const rig = new Rig()
   const peer = rig.peer('east').up(1)
