@@ -479,10 +479,14 @@ export class Simulation {
     this.queue.push(cluster.workload.next(at), arrival, arrival.mark)
   }
 
-  /** The client changes its mind, unless the task is settled before. */
+  /**
+   * The client changes its mind, unless the task is settled before. Not while something is wrong on its way to its broker: nobody
+   * repeats a client's CANCEL, and what is lost with it lasts as long as the client has other work or the task has time.
+   */
   #willCancel(client: ClientNode, call: SimCall, at: number): void {
     this.later(at + this.#moods.logBetween(1, CANCELLED_WITHIN_MS), 6, (now) => {
-      if (call.errand.settled || !client.alive || client.frozen) return
+      const { errand } = call
+      if (errand.settled || !client.alive || client.frozen || this.ledger.clientTroubled(errand, now)) return
       this.ledger.cancelled(client, call, now)
       client.act(() => client.core.cancel(call), now)
     })
@@ -597,6 +601,8 @@ export class Simulation {
     for (const cluster of this.clusters) {
       if (cluster.gone) continue
       slots += cluster.workers.length * p.slots
+      // Of a task that nobody waits for any more, too: it may have been started after it was settled (seed 9851).
+      for (const worker of cluster.workers) longestMs = Math.max(longestMs, worker?.longestMs ?? 0)
       deferred = Math.max(deferred, cluster.broker?.core.scheduler.deferred ?? 0)
     }
     const perSecond = Math.max(p.retryPerSecond, 0.1)

@@ -105,6 +105,14 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     return this.#running
   }
 
+  /** Of the handlers at work, the work of the longest, ms. */
+  get longestMs(): number {
+    let longest = 0
+    for (let run = this.#firstRun; run !== null; run = run.next)
+      longest = Math.max(longest, run.work?.serviceMs ?? 0)
+    return longest
+  }
+
   /** Tasks that its core has on its books. */
   get held(): number {
     return this.core.running + this.core.orphans
