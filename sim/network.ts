@@ -104,42 +104,54 @@ function roadOf(
  * Each time it is up is a session; what was under way when a session ended is lost.
  */
 export class Pipe {
+  /** Each time it is up is another. */
+  session: number
+  up: boolean
+  closed: boolean
+  /** Both ends are in one cluster. */
+  local: boolean
+  /** Towards the one that accepts it. */
+  readonly out: Lane
+  bound: Listener | null
+  readonly dialler: Node
   /** Its dialler's. */
   readonly mark: number
   readonly socket: SocketName
-  readonly dialler: Node
-  readonly address: string
   /** The routing id towards the other end. */
   readonly key: string
+  readonly lanes: Lanes
+  /** What the lanes run along, if that is unlike the rest of its kind or can be full; null: as far as all, and carries any amount. */
+  outRoad: Road | null
+  backRoad: Road | null
   /** What its opener calls it. */
   readonly name: string
-  bound: Listener | null = null
-  /** Both ends are in one cluster. */
-  local = false
-  up = false
-  closed = false
-  session = 0
-  readonly lanes: Lanes
-  /** Towards the one that accepts it. */
-  readonly out: Lane
-  /** What the lanes run along, if that is unlike the rest of its kind or can be full; null: as far as all, and carries any amount. */
-  outRoad: Road | null = null
-  backRoad: Road | null = null
+  readonly address: string
   /** What was sent before the connection stood; it leaves when it does. */
-  waiting: Message[] | null = null
+  waiting: Message[] | null
   /** Its neighbours among the connections that its dialler has opened and not closed, the latest first. */
-  nextDialled: Pipe | null = null
-  previousDialled: Pipe | null = null
+  nextDialled: Pipe | null
+  previousDialled: Pipe | null
 
+  /** In this order its fields lie: what each message needs first, since an object of many fields is several cache lines. */
   constructor(lanes: Lanes, socket: SocketName, dialler: Node, address: string, key: string, name: string) {
-    this.lanes = lanes
+    this.session = 0
+    this.up = false
+    this.closed = false
+    this.local = false
     this.out = lanes.take()
+    this.bound = null
+    this.dialler = dialler
     this.mark = dialler.mark
     this.socket = socket
-    this.dialler = dialler
-    this.address = address
     this.key = key
+    this.lanes = lanes
+    this.outRoad = null
+    this.backRoad = null
     this.name = name
+    this.address = address
+    this.waiting = null
+    this.nextDialled = null
+    this.previousDialled = null
   }
 
   get back(): Lane {
