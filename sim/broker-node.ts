@@ -111,8 +111,8 @@ export class BrokerNode extends Listener implements BrokerPort {
     if (pipe.socket === 'statebe') return
     const now = this.shows(at)
     this.#watch.atBroker(this, pipe.socket, pipe.key, message, at)
-    if (pipe.socket === 'localfe') this.core.localfe(pipe.key, message, now)
-    else if (pipe.socket === 'localbe') this.core.localbe(pipe.key, message, now)
+    if (pipe.socket === 'localfe') this.core.localfe(pipe.key, message, now, pipe.link)
+    else if (pipe.socket === 'localbe') this.core.localbe(pipe.key, message, now, pipe.link)
     else this.core.cloudfe(pipe.key, message, now)
     this.endTurn(at)
   }
@@ -292,6 +292,7 @@ export class BrokerNode extends Listener implements BrokerPort {
     if (pipe === null || pipe.bound !== this || !pipe.up)
       pipe = this.#pipes[link.socket].get(link.key) ?? null
     link.outbox = pipe
+    if (pipe !== null) pipe.link = link
     if (pipe === null) {
       this.#failed.push({ link, records, reason: 'unreachable' })
       return

@@ -1,3 +1,4 @@
+import type { Link } from '../broker/core/link.ts'
 import { Kind, type Message, type Record, type Token } from '../protocol/record.ts'
 import type { EventQueue, Happening } from './event-queue.ts'
 import { type Lane, Lanes } from './lanes.ts'
@@ -119,6 +120,10 @@ export class Pipe {
   readonly socket: SocketName
   /** The routing id towards the other end. */
   readonly key: string
+  /** By which the core of the one that accepted it has last written to the other end. */
+  link: Link | null
+  /** What its opener's core knows it by, where that is an object. */
+  opener: object | null
   readonly lanes: Lanes
   /** What the lanes run along, if that is unlike the rest of its kind or can be full; null: as far as all, and carries any amount. */
   outRoad: Road | null
@@ -144,6 +149,8 @@ export class Pipe {
     this.mark = dialler.mark
     this.socket = socket
     this.key = key
+    this.link = null
+    this.opener = null
     this.lanes = lanes
     this.outRoad = null
     this.backRoad = null
@@ -505,6 +512,7 @@ export class Network {
     pipe.up = false
     pipe.session++
     pipe.bound = null
+    pipe.link = null
     this.#dead.delete(pipe)
     this.#empty(pipe)
     if (bound === null) return

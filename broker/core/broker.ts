@@ -130,15 +130,20 @@ export class Broker implements Machine {
   // ---------------------------------------------------------------- what arrives
   // Once it has said goodbye the broker is deaf: an answer would bring it back to life for whoever hears it.
 
-  localfe(key: string, message: Message, now: number): void {
+  /**
+   * @param link by which this core last wrote to the sender, if the caller knows: saves looking it up by its key. Whoever gives
+   * it once for a key gives it always, until the connection ends.
+   */
+  localfe(key: string, message: Message, now: number, link: Link | null = null): void {
     if (this.#left) return
-    this.clients.receive(key, message, now)
+    this.clients.receive(key, message, now, link)
     this.#settle(now)
   }
 
-  localbe(key: string, message: Message, now: number): void {
+  /** @param link as for `localfe` */
+  localbe(key: string, message: Message, now: number, link: Link | null = null): void {
     if (this.#left) return
-    this.workers.receive(key, message, now)
+    this.workers.receive(key, message, now, link)
     this.#settle(now)
   }
 

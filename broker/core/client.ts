@@ -25,6 +25,7 @@ export class Client extends Timed {
     super()
     this.tasks = registry === null ? NO_TASKS : new TaskTable(seed)
     this.link = link
+    link.owner = this
     this.#registry = registry
   }
 

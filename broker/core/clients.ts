@@ -46,9 +46,11 @@ export class Clients {
     return this.#byKey.get(link.key)
   }
 
-  receive(key: string, message: Message, now: number): void {
+  receive(key: string, message: Message, now: number, link: Link | null): void {
     const { port, counters, epoch } = this.#context
-    let known = this.#byKey.get(key)
+    // One that is known by its link need not have tasks here: it comes back to its place in the registry with the next.
+    const owner = link !== null && link.epoch === message.from ? link.owner : null
+    let known = owner instanceof Client ? owner : this.#byKey.get(key)
     if (known !== undefined && known.link.epoch !== message.from) {
       // Another process behind the same routing id: it knows nothing of the former one's tasks, and gives tokens anew.
       this.#cancelAll(known)

@@ -23,6 +23,8 @@ export class Link {
   epoch = 0
   /** The caller's own. */
   outbox: unknown = undefined
+  /** The core's own: the client or worker behind it. */
+  owner: object | null = null
 
   constructor(
     socket: LinkSocket,

@@ -49,6 +49,7 @@ export class Worker extends Timed {
   constructor(link: Link, name: string, heartbeatIntervalMs: number, now: number) {
     super()
     this.link = link
+    link.owner = this
     this.name = name
     this.heartbeatIntervalMs = heartbeatIntervalMs
     this.heardAt = now

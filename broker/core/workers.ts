@@ -29,9 +29,10 @@ export class Workers {
     this.#context = context
   }
 
-  receive(key: string, message: Message, now: number): void {
+  receive(key: string, message: Message, now: number, known: Link | null): void {
     const { port, counters, epoch } = this.#context
-    let worker = this.byKey.get(key)
+    const owner = known !== null && known.epoch === message.from ? known.owner : null
+    let worker = owner instanceof Worker && !owner.gone ? owner : this.byKey.get(key)
     if (message.to !== 0 && message.to !== epoch) {
       // It has not noticed our restart: our HELLO tells it, and it signs in again.
       counters.drop('stale_epoch')

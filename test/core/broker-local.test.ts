@@ -474,6 +474,32 @@ describe('clients', () => {
     expect(rig.broker.clients.size).toBe(0)
   })
 
+  test('whoever comes back by the link it was answered by needs no look-up, and is in the registry while it has tasks', () => {
+    const rig = new Rig()
+    rig.remembersLinks = true
+    const c1 = rig.client('c1')
+    const w1 = rig.worker('w1').ready()
+    c1.request({ id: 'a', token: 1 })
+    const { itsLink } = w1
+    w1.reply()
+    const first = c1.itsLink
+    expect(rig.broker.clients.size).toBe(0)
+    c1.request({ id: 'b', token: 2 })
+    expect(rig.broker.clients.find(first)?.tasks.size).toBe(1)
+    w1.reply()
+    expect(c1.itsLink).toBe(first)
+    expect(w1.itsLink).toBe(itsLink)
+    // Another process, or another life of the worker, is not taken for the one behind the link.
+    c1.epoch = 501
+    c1.request({ id: 'c', token: 3 })
+    w1.reply()
+    expect(c1.itsLink).not.toBe(first)
+    expect(c1.replies.at(-1)).toMatchObject({ token: 3, code: '' })
+    rig.worker('w1', { epoch: 701 }).ready()
+    expect(rig.broker.workers.byKey.get('w1')?.link).not.toBe(itsLink)
+    expect(rig.broker.workers.byKey.size).toBe(1)
+  })
+
   test('BUSY with retry-after beyond the bound', () => {
     const rig = new Rig({ queueMax: 2 })
     const c1 = rig.client('c1')

@@ -74,6 +74,8 @@ class World {
       },
       seed,
     )
+    // Callers may do so, or not: it must make no difference.
+    this.rig.remembersLinks = (seed >> 1) % 2 === 1
     const { rig } = this
     this.clients = ['c1', 'c2'].map((key) => rig.client(key))
     this.workers = [

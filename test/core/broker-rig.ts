@@ -119,6 +119,8 @@ export class Rig implements BrokerPort {
   /** Addresses that cloudbe is connected to, and under which key now. */
   readonly connections = new Map<string, string>()
   drainedTimes = 0
+  /** Hands the core the link by which it last wrote to whoever a message is from. */
+  remembersLinks = false
   /** All that was sent, in order. */
   readonly wire: { readonly link: Link; readonly record: Record; readonly at: number }[] = []
   readonly #actors = new Map<string, Actor>()
@@ -180,7 +182,10 @@ export class Rig implements BrokerPort {
     if (this.#inside) throw new Error('the rig was called from within the port')
     this.#inside = true
     try {
-      this.broker[socket](key, packed(message), this.now)
+      const sender = this.remembersLinks ? this.#actors.get(`${socket} ${key}`) : undefined
+      if (socket === 'localfe' || socket === 'localbe')
+        this.broker[socket](key, packed(message), this.now, sender?.link ?? null)
+      else this.broker[socket](key, packed(message), this.now)
     } finally {
       this.#inside = false
     }

@@ -124,8 +124,8 @@ export const MUTANTS: readonly Mutant[] = [
     what: 'inventories are not read',
     make: onBroker(({ workers, peers }) => {
       const fromWorker = workers.receive
-      workers.receive = (key, message, now) =>
-        fromWorker.call(workers, key, without(message, Kind.Inventory), now)
+      workers.receive = (key, message, now, link) =>
+        fromWorker.call(workers, key, without(message, Kind.Inventory), now, link)
       const fromPeer = peers.receive
       peers.receive = (key, message, now) => fromPeer.call(peers, key, without(message, Kind.Inventory), now)
     }),
@@ -156,8 +156,8 @@ export const MUTANTS: readonly Mutant[] = [
     what: 'a READY counts twice',
     make: onBroker(({ scheduler, workers }) => {
       const { receive } = workers
-      workers.receive = (key, message, now) => {
-        receive.call(workers, key, message, now)
+      workers.receive = (key, message, now, link) => {
+        receive.call(workers, key, message, now, link)
         const worker = workers.byKey.get(key)
         if (worker === undefined || !message.records.some(({ kind }) => kind === Kind.Ready)) return
         worker.slots *= 2
@@ -232,7 +232,8 @@ export const MUTANTS: readonly Mutant[] = [
     what: 'a restarted broker takes what was meant for its former life',
     make: onBroker(({ clients }) => {
       const { receive } = clients
-      clients.receive = (key, message, now) => receive.call(clients, key, { ...message, to: 0 }, now)
+      clients.receive = (key, message, now, link) =>
+        receive.call(clients, key, { ...message, to: 0 }, now, link)
     }),
   },
   {
@@ -350,11 +351,11 @@ export const MUTANTS: readonly Mutant[] = [
     what: 'what a worker has is given to another with each inventory',
     make: onBroker(({ workers }) => {
       const { receive } = workers
-      workers.receive = (key, message, now) => {
+      workers.receive = (key, message, now, link) => {
         const records = message.records.map((record) =>
           record.kind === Kind.Inventory ? { ...record, tokens: record.tokens.slice(1) } : record,
         )
-        receive.call(workers, key, { ...message, records }, now)
+        receive.call(workers, key, { ...message, records }, now, link)
       }
     }),
   },
