@@ -1,14 +1,14 @@
 import { Call, type CallTerms } from '../client/core/call.ts'
 import { Client } from '../client/core/client.ts'
 import type { ClientCoreConfig } from '../client/core/config.ts'
-import type { Connection } from '../client/core/connection.ts'
+import { Connection } from '../client/core/connection.ts'
 import type { ClientCounters } from '../client/core/counters.ts'
 import type { Outcome } from '../client/core/outcome.ts'
 import type { ClientEvent, ClientPort } from '../client/core/port.ts'
 import type { Message, Partial, Record } from '../protocol/record.ts'
 import type { Errand } from './errand.ts'
 import type { EventQueue } from './event-queue.ts'
-import type { Network, Pipe } from './network.ts'
+import { type Network, Pipe } from './network.ts'
 import { type Clock, Node } from './node.ts'
 import type { Watch } from './watch.ts'
 
@@ -24,21 +24,6 @@ export class SimCall extends Call {
   }
 }
 
-/** One socket of a client and what this turn has for it. */
-class Wire {
-  readonly connection: Connection
-  readonly pipe: Pipe
-  records: Record[] | null = null
-  /** The one that was opened before, while it is open. */
-  next: Wire | null
-
-  constructor(connection: Connection, pipe: Pipe, next: Wire | null) {
-    this.connection = connection
-    this.pipe = pipe
-    this.next = next
-  }
-}
-
 /** A client's core with simulated sockets around it. */
 export class ClientNode extends Node implements ClientPort<SimCall> {
   readonly core: Client<SimCall>
@@ -47,8 +32,9 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   asked: Errand | null = null
   readonly #network: Network
   readonly #watch: Watch
-  /** The latest of those that are open; nearly always the only one. */
-  #wires: Wire | null = null
+  /** What this turn has so far for one of its connections. */
+  #records: Record[] | null = null
+  #to: Connection | null = null
   /** Streams of which the application takes a piece when the turn is over. */
   #pieces: SimCall[] | null = null
   #opened = 0
@@ -94,43 +80,32 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   override hungUp(): void {}
 
   override answered(pipe: Pipe, message: Message, at: number): void {
-    for (let wire = this.#wires; wire !== null; wire = wire.next) {
-      if (wire.pipe !== pipe) continue
-      const { counters } = this.core
-      const late = counters.late
-      this.core.receive(wire.connection, message, this.shows(at))
-      if (counters.late !== late) this.#watch.unasked(this, message, at)
-      this.endTurn(at)
-      return
-    }
+    const connection = pipe.opener
+    if (!(connection instanceof Connection)) return
+    const { counters } = this.core
+    const late = counters.late
+    this.core.receive(connection, message, this.shows(at))
+    if (counters.late !== late) this.#watch.unasked(this, message, at)
+    this.endTurn(at)
   }
 
   open(connection: Connection): void {
     const key = `${this.name}~${this.#opened++}`
     const pipe = this.#network.dial(this, 'localfe', connection.endpoint.address, key, key, this.queue.time)
-    this.#wires = new Wire(connection, pipe, this.#wires)
+    pipe.opener = connection
+    connection.outbox = pipe
   }
 
   close(connection: Connection): void {
-    let later: Wire | null = null
-    for (let wire = this.#wires; wire !== null; wire = wire.next) {
-      if (wire.connection === connection) {
-        if (later === null) this.#wires = wire.next
-        else later.next = wire.next
-        this.#network.close(wire.pipe, this.queue.time)
-        return
-      }
-      later = wire
-    }
+    if (this.#to === connection) this.#records = null
+    if (connection.outbox instanceof Pipe) this.#network.close(connection.outbox, this.queue.time)
   }
 
   send(connection: Connection, record: Record): void {
-    for (let wire = this.#wires; wire !== null; wire = wire.next) {
-      if (wire.connection !== connection) continue
-      if (wire.records === null) wire.records = [record]
-      else wire.records.push(record)
-      return
-    }
+    if (this.#records !== null && this.#to !== connection) this.#flush()
+    this.#to = connection
+    if (this.#records === null) this.#records = [record]
+    else this.#records.push(record)
   }
 
   settle(call: SimCall, outcome: Outcome): void {
@@ -153,13 +128,16 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
       this.#pieces = null
       for (const call of pieces) this.core.taken(call, call.attempt)
     }
-    for (let wire = this.#wires; wire !== null; wire = wire.next) {
-      const { records } = wire
-      if (records === null) continue
-      wire.records = null
-      // A DEALER whose pipe is full drops it: the calls' own timeouts see to it.
-      this.#network.sendOut(wire.pipe, this.epoch, wire.connection.epoch, records, at)
-    }
+    this.#flush()
     this.rest(at)
+  }
+
+  #flush(): void {
+    const records = this.#records
+    const to = this.#to
+    this.#records = null
+    if (records === null || to === null || !(to.outbox instanceof Pipe)) return
+    // A DEALER whose pipe is full drops it: the calls' own timeouts see to it.
+    this.#network.sendOut(to.outbox, this.epoch, to.epoch, records, this.queue.time)
   }
 }

@@ -3,14 +3,12 @@ import type { Machine } from '../../protocol/machine.ts'
 import type { Hello, Message, Partial, Record, Reply, Token } from '../../protocol/record.ts'
 import { Kind, Role, VERSION_MAJOR, VERSION_MINOR } from '../../protocol/record.ts'
 import { type Call, Phase } from './call.ts'
+import { CallTable, WORD } from './call-table.ts'
 import { type ClientCoreConfig, OUTSTANDING_LIMIT } from './config.ts'
 import { Connection, Endpoint } from './connection.ts'
 import { ClientCounters } from './counters.ts'
-import { DeadlineWheel } from './deadline-wheel.ts'
 import { failure } from './outcome.ts'
 import type { ClientPort } from './port.ts'
-
-const WORD = 0x1_0000_0000
 
 /** Heartbeat intervals without a word after which a broker that was asked counts as gone. */
 const SILENT_INTERVALS = 2
@@ -26,6 +24,8 @@ const REFUSAL_COUNTS_MS = 60_000
 /** Kept of a call's time for the answer's way home: at most so much, ms, and at most this share. */
 const WAY_HOME_MAX_MS = 50
 const WAY_HOME_SHARE = 0.1
+/** Never written to. */
+const NONE: readonly Connection[] = []
 
 /**
  * What a broker is given of the time that is left, ms, from 1. A little less than the client waits itself, so that the
@@ -47,25 +47,26 @@ export function brokersTime(leftMs: number): number {
  */
 export class Client<C extends Call> implements Machine {
   readonly counters: ClientCounters
-  readonly #config: ClientCoreConfig
   readonly #port: ClientPort<C>
   /** @returns an integer from 0 to 2^32 - 1 */
   readonly #random32: () => number
-  readonly #endpoints: readonly Endpoint[]
-  readonly #wheel = new DeadlineWheel<C>()
-  /** Calls under way, by the high bits of their token; the one of index 0, mostly the only one, by itself. */
+  /** The call of index 0, mostly the only one under way; and all others, once there are any. */
   #first: C | undefined
-  readonly #table: (C | undefined)[] = [undefined]
-  readonly #freeIndices: number[] = []
-  readonly #due: C[] = []
+  #others: CallTable<C> | null = null
   #outstanding = 0
   #current: Connection | undefined
-  /** Connections to brokers that are leaving: they take no new call, and close with the answer to their last. */
-  readonly #leaving: Connection[] = []
-  #everHeard = false
-  #closed = false
   #heartbeatAt = 0
   #heartbeatIntervalMs: number
+  #closed = false
+  #everHeard = false
+  // Of the configuration, what each call looks at: the rest is rarely wanted.
+  readonly #epoch: number
+  readonly #outstandingMax: number
+  readonly #usualIntervalMs: number
+  readonly #config: ClientCoreConfig
+  readonly #endpoints: readonly Endpoint[]
+  /** Connections to brokers that are leaving: they take no new call, and close with the answer to their last. */
+  #leaving: readonly Connection[] = NONE
 
   /** @param counters its own, unless several are to be counted together */
   constructor(
@@ -81,6 +82,9 @@ export class Client<C extends Call> implements Machine {
     this.#random32 = random32
     this.counters = counters
     this.#endpoints = config.endpoints.map((address) => new Endpoint(address))
+    this.#epoch = config.epoch
+    this.#outstandingMax = config.outstandingMax
+    this.#usualIntervalMs = config.heartbeatIntervalMs
     this.#heartbeatIntervalMs = config.heartbeatIntervalMs
   }
 
@@ -107,7 +111,7 @@ export class Client<C extends Call> implements Machine {
       this.#settleUnstarted(call, failure('CLOSED', false, 'the client is closed: make a new one'), now)
       return
     }
-    if (this.#outstanding >= this.#config.outstandingMax) {
+    if (this.#outstanding >= this.#outstandingMax) {
       const message = `${this.#outstanding} tasks are outstanding on this client, as many as outstandingMax allows: wait for some of them, or raise it`
       this.#settleUnstarted(call, failure(ErrorCode.Busy, true, message), now)
       return
@@ -143,7 +147,7 @@ export class Client<C extends Call> implements Machine {
   /** A message has come in on a connection. */
   receive(connection: Connection, message: Message, now: number): void {
     if (connection.closed) return
-    if (message.to !== 0 && message.to !== this.#config.epoch) {
+    if (message.to !== 0 && message.to !== this.#epoch) {
       this.counters.drop('misaddressed')
       return
     }
@@ -169,7 +173,7 @@ export class Client<C extends Call> implements Machine {
   }
 
   timeout(now: number): void {
-    if (this.#wheel.next <= now) this.#expire(now)
+    if (this.#nextDue() <= now) this.#expire(now)
     if (this.#outstanding > 0 && this.#heartbeatAt <= now) {
       this.#heartbeatAt = now + this.#heartbeatIntervalMs
       if (this.#current !== undefined && this.#current.calls > 0) this.#ask(this.#current)
@@ -178,7 +182,13 @@ export class Client<C extends Call> implements Machine {
   }
 
   nextTimeout(): number {
-    return this.#outstanding === 0 ? Number.POSITIVE_INFINITY : Math.min(this.#wheel.next, this.#heartbeatAt)
+    return this.#outstanding === 0 ? Number.POSITIVE_INFINITY : Math.min(this.#nextDue(), this.#heartbeatAt)
+  }
+
+  /** When a call is next due; sometimes early, never late. */
+  #nextDue(): number {
+    const first = this.#first === undefined ? Number.POSITIVE_INFINITY : this.#first.dueAt
+    return this.#others === null ? first : Math.min(first, this.#others.wheel.next)
   }
 
   /** Ends everything outstanding with CLOSED, tells the broker and closes the sockets. Twice is once. */
@@ -336,6 +346,7 @@ export class Client<C extends Call> implements Machine {
     } else {
       connection.endpoint.refusal = ''
       connection.endpoint.bodyMax = hello.bodyMax
+      connection.bodyMax = hello.bodyMax
     }
   }
 
@@ -403,7 +414,7 @@ export class Client<C extends Call> implements Machine {
     if (!this.#endpoints.some((other) => other.avoidUntil <= now)) return
     // Not more of them than there are brokers: beyond that somebody is playing games with us.
     const oldest = this.#leaving.length >= this.#endpoints.length ? this.#leaving[0] : undefined
-    this.#leaving.push(connection)
+    this.#leaving = [...this.#leaving, connection]
     this.#open(now)
     if (oldest !== undefined) this.#abandon(oldest, now)
   }
@@ -436,8 +447,8 @@ export class Client<C extends Call> implements Machine {
         return
       }
     }
-    if (call.body.byteLength > connection.endpoint.bodyMax) {
-      const message = `the body has ${call.body.byteLength} octets, the broker takes ${connection.endpoint.bodyMax}: pass a reference to it instead, or raise bodyMax on all brokers`
+    if (call.body.byteLength > connection.bodyMax) {
+      const message = `the body has ${call.body.byteLength} octets, the broker takes ${connection.bodyMax}: pass a reference to it instead, or raise bodyMax on all brokers`
       this.#fail(call, failure(ErrorCode.TooLarge, false, message), now)
       return
     }
@@ -504,8 +515,13 @@ export class Client<C extends Call> implements Machine {
   // Time.
 
   #expire(now: number): void {
-    const due = this.#due
-    this.#wheel.expire(now, due)
+    const due: C[] = []
+    this.#others?.wheel.expire(now, due)
+    const first = this.#first
+    if (first !== undefined && first.dueAt <= now) {
+      first.dueAt = Number.POSITIVE_INFINITY
+      due.push(first)
+    }
     let silent: Connection[] | undefined
     for (const call of due) {
       const connection = call.connection
@@ -528,7 +544,6 @@ export class Client<C extends Call> implements Machine {
         else if (!silent.includes(connection)) silent.push(connection)
       }
     }
-    due.length = 0
     // Last: those that timed out together move together.
     if (silent !== undefined) for (const connection of silent) this.#abandon(connection, now)
   }
@@ -656,8 +671,8 @@ export class Client<C extends Call> implements Machine {
 
   #shut(connection: Connection): void {
     connection.closed = true
-    const leaving = this.#leaving.indexOf(connection)
-    if (leaving >= 0) this.#leaving.splice(leaving, 1)
+    if (this.#leaving.includes(connection))
+      this.#leaving = this.#leaving.filter((other) => other !== connection)
     this.#port.close(connection)
   }
 
@@ -673,25 +688,27 @@ export class Client<C extends Call> implements Machine {
       this.#first = call
       return 0
     }
-    const index = this.#freeIndices.pop() ?? this.#table.length
-    this.#table[index] = call
-    return index
+    this.#others ??= new CallTable()
+    return this.#others.enter(call)
   }
 
   /** As they are while one goes through them: each may end meanwhile, and end others. */
   *#calls(): Iterable<C> {
     if (this.#first !== undefined) yield this.#first
-    for (const call of this.#table) if (call !== undefined) yield call
+    if (this.#others !== null) yield* this.#others.all()
   }
 
   #find(token: Token): C | undefined {
     if (token < 0) return undefined
-    const call = token < WORD ? this.#first : this.#table[Math.floor(token / WORD)]
+    const call = token < WORD ? this.#first : this.#others?.at(token)
     return call !== undefined && call.token === token ? call : undefined
   }
 
   #arm(call: C, at: number, now: number): void {
-    this.#wheel.set(call, Math.min(at, call.deadlineAt), now)
+    const dueAt = Math.min(at, call.deadlineAt)
+    // The first is watched by itself: with most clients it is the only one.
+    if (call === this.#first) call.dueAt = dueAt
+    else this.#others?.wheel.set(call, dueAt, now)
   }
 
   /** Counts the call where it waits, and nowhere else. */
@@ -722,17 +739,12 @@ export class Client<C extends Call> implements Machine {
 
   #remove(call: C): void {
     if (call.token < WORD) this.#first = undefined
-    else {
-      const index = Math.floor(call.token / WORD)
-      this.#table[index] = undefined
-      this.#freeIndices.push(index)
-    }
+    else this.#others?.remove(call)
     call.token = -1
-    this.#wheel.clear(call)
     this.#detach(call)
     call.phase = Phase.Idle
     this.#outstanding--
-    if (this.#outstanding === 0) this.#heartbeatIntervalMs = this.#config.heartbeatIntervalMs
+    if (this.#outstanding === 0) this.#heartbeatIntervalMs = this.#usualIntervalMs
   }
 
   #fail(call: C, why: ReturnType<typeof failure>, now: number): void {

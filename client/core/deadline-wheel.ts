@@ -17,16 +17,13 @@ export abstract class Timed {
 
 const SLOTS = 512
 const SLOT_MS = 8
-/** So many items are kept in a plain list: most clients have a call or two under way, and a wheel takes 20 KiB. */
+/** So many items are kept in a plain list: many clients have a few calls under way, and a wheel takes 20 KiB. */
 const FEW_MAX = 16
-/** The `wheelSlot` of an item in that list, and of one that is the only one. */
+/** The `wheelSlot` of an item in that list. */
 const IN_LIST = SLOTS
-const ALONE = SLOTS + 1
 const NOTHING = new Float64Array(0)
 
 export class DeadlineWheel<T extends Timed> {
-  /** The only item, as long as no second one comes: nearly always with most clients, who are spared two visits to a list. */
-  #alone: T | null = null
   /** What waits while there are few; the slots are made when there are more for the first time. */
   readonly #few: T[] = []
   #slots: T[][] = []
@@ -53,17 +50,8 @@ export class DeadlineWheel<T extends Timed> {
     if (item.wheelSlot >= 0) this.clear(item)
     item.dueAt = dueAt
     if (this.#count === 0) {
-      item.wheelSlot = ALONE
-      this.#alone = item
       this.#wheels = false
-      this.#count = 1
-      this.#next = dueAt
-      return
-    }
-    if (this.#alone !== null) {
-      this.#alone.wheelSlot = IN_LIST
-      this.#alone.wheelPosition = this.#few.push(this.#alone) - 1
-      this.#alone = null
+      this.#next = Number.POSITIVE_INFINITY
     }
     if (!this.#wheels && this.#count < FEW_MAX) {
       item.wheelSlot = IN_LIST
@@ -94,12 +82,6 @@ export class DeadlineWheel<T extends Timed> {
   clear(item: T): void {
     const number = item.wheelSlot
     if (number < 0) return
-    if (number === ALONE) {
-      this.#alone = null
-      item.wheelSlot = -1
-      this.#count = 0
-      return
-    }
     const slot = number === IN_LIST ? this.#few : this.#slots[number]
     const last = slot?.pop()
     if (slot !== undefined && last !== undefined && last !== item) {
@@ -113,15 +95,6 @@ export class DeadlineWheel<T extends Timed> {
   /** Takes out what is due and appends it to `due`. */
   expire(now: number, due: T[]): void {
     if (this.#count === 0 || now < this.#next) return
-    const alone = this.#alone
-    if (alone !== null) {
-      if (alone.dueAt > now) this.#next = alone.dueAt
-      else {
-        this.clear(alone)
-        due.push(alone)
-      }
-      return
-    }
     if (!this.#wheels) {
       this.#expireFew(now, due)
       return

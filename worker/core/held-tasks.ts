@@ -4,35 +4,23 @@ import type { Assignment } from './assignment.ts'
 /** So many are looked through one by one: a worker of few slots needs no table, which would be made anew again and again. */
 const FEW_MAX = 8
 
-/** What a broker expects answers for, by token, in the order in which it came. */
+/** Several tasks that a broker expects answers for, by token, in the order in which they came. */
 export class HeldTasks<A extends Assignment> {
-  /** The only one, while there is none in `#few` or `#many`: a worker of one slot has nothing but this. */
-  #only: A | null = null
   readonly #few: A[] = []
   /** In use from the moment there are more than a few, until none is left. */
   #many: Map<Token, A> | null = null
 
   get size(): number {
-    if (this.#only !== null) return 1
     return this.#many === null ? this.#few.length : this.#many.size
   }
 
   get(token: Token): A | undefined {
-    if (this.#only !== null) return this.#only.token === token ? this.#only : undefined
     if (this.#many !== null) return this.#many.get(token)
     for (const assignment of this.#few) if (assignment.token === token) return assignment
     return undefined
   }
 
   add(assignment: A): void {
-    if (this.#only === null && this.size === 0) {
-      this.#only = assignment
-      return
-    }
-    if (this.#only !== null) {
-      this.#few.push(this.#only)
-      this.#only = null
-    }
     if (this.#many === null && this.#few.length === FEW_MAX) {
       this.#many = new Map(this.#few.map((each) => [each.token, each]))
       this.#few.length = 0
@@ -42,10 +30,6 @@ export class HeldTasks<A extends Assignment> {
   }
 
   delete(assignment: A): void {
-    if (this.#only === assignment) {
-      this.#only = null
-      return
-    }
     if (this.#many !== null) {
       this.#many.delete(assignment.token)
       if (this.#many.size === 0) this.#many = null
@@ -58,16 +42,6 @@ export class HeldTasks<A extends Assignment> {
 
   /** As they are now: whoever goes through them may delete them. */
   values(): Iterable<A> {
-    if (this.#only !== null) return [this.#only]
     return this.#many === null ? [...this.#few] : this.#many.values()
-  }
-
-  /** Forgets them all. @returns what there was */
-  clear(): A[] {
-    const all = [...this.values()]
-    this.#only = null
-    this.#few.length = 0
-    this.#many = null
-    return all
   }
 }

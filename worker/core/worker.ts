@@ -18,6 +18,9 @@ const Phase = {
 } as const
 type Phase = (typeof Phase)[keyof typeof Phase]
 
+/** More than any body has, and small enough for V8 to keep it in the object itself. */
+const BODY_MAX_UNKNOWN = 0x7fff_ffff
+
 const NOBODY: Failure = {
   code: ErrorCode.Cancelled,
   message: 'the broker that gave this task is gone, and with it whoever waited',
@@ -37,46 +40,51 @@ const LEAVING: Failure = {
  * Times are ms on a clock that never goes back.
  */
 export class Worker<A extends Assignment> implements Machine {
-  readonly counters: WorkerCounters
-  readonly #config: WorkerCoreConfig
-  readonly #port: WorkerPort<A>
-  /** @returns a number from 0 up to 1 */
-  readonly #random: () => number
-
+  // What every message and every look at the timer need comes first: an object of many fields is several cache lines.
   #phase: Phase = Phase.New
-  #endpoint = 0
+  readonly #epoch: number
   /** The broker that our tasks and counts belong to; 0: none yet. */
   #brokerEpoch = 0
   /** The one before on this connection, whose late messages mean nothing any more. */
   #formerEpoch = 0
-  /** It has answered our latest HELLO. */
-  #signedIn = false
-  #signedInAt = 0
-  #brokerBodyMax = Number.POSITIVE_INFINITY
-  #brokerIntervalMs = 0
-  #heardAt = 0
-  #beatAt = 0
-  #reopenAt = 0
-  #backOffMs: number
-
+  readonly #port: WorkerPort<A>
+  /** What this epoch of the broker expects an answer for: one task, or several, until there is none. */
+  #only: A | null = null
+  #several: HeldTasks<A> | null = null
+  readonly #slots: number
+  /** Tasks that still run though nobody expects an answer: each takes a slot. */
+  #orphans = 0
   /** REQUESTs received from this epoch of the broker, and final answers sent to it. */
   #received = 0
   #sent = 0
-  /** What this epoch of the broker expects an answer for. */
-  readonly #assignments = new HeldTasks<A>()
-  /** Tasks that still run though nobody expects an answer: each takes a slot. */
-  #orphans = 0
+  #heardAt = Number.NEGATIVE_INFINITY
+  #beatAt = Number.POSITIVE_INFINITY
+  /** No task is past its deadline before this; ms. */
+  #deadlineAt = Number.POSITIVE_INFINITY
+  /** When what still runs is handed back; undefined until the worker drains. */
+  #leaveAt: number | undefined = undefined
+  /** Silence of the broker that means its end, ms. */
+  #patienceMs = 0
+  /** It has answered our latest HELLO. */
+  #signedIn = false
+  #brokerBodyMax = BODY_MAX_UNKNOWN
+  readonly #name: string
+
+  readonly #config: WorkerCoreConfig
+  /** @returns a number from 0 up to 1 */
+  readonly #random: () => number
+  #endpoint = 0
+  #signedInAt = Number.NEGATIVE_INFINITY
+  #reopenAt = 0
+  #backOffMs: number
   /** Slots as they were last offered. */
   #offered = 0
   /** Heartbeats that the offer goes with once more: whoever has missed them all has given us up. */
   #offersLeft = 0
   /** Answers that wait for the broker's word. */
-  #kept: (Reply | Partial)[] = []
+  #kept: (Reply | Partial)[] | null = null
   #keptOctets = 0
-  /** No task is past its deadline before this; ms. */
-  #deadlineAt = Number.POSITIVE_INFINITY
-  /** When what still runs is handed back; undefined until the worker drains. */
-  #leaveAt: number | undefined = undefined
+  readonly counters: WorkerCounters
 
   /** @param counters its own, unless several are to be counted together */
   constructor(
@@ -87,6 +95,9 @@ export class Worker<A extends Assignment> implements Machine {
   ) {
     if (config.endpoints.length === 0) throw new RangeError('a worker needs at least one endpoint')
     this.#config = config
+    this.#epoch = config.epoch
+    this.#slots = config.slots
+    this.#name = config.name
     this.#port = port
     this.#random = random
     this.counters = counters
@@ -95,7 +106,8 @@ export class Worker<A extends Assignment> implements Machine {
 
   /** Tasks that run and are still wanted by a broker. */
   get running(): number {
-    return this.#assignments.size
+    if (this.#only !== null) return 1
+    return this.#several === null ? 0 : this.#several.size
   }
 
   /** Tasks that still run though nobody waits for them. */
@@ -143,7 +155,7 @@ export class Worker<A extends Assignment> implements Machine {
       return
     }
     this.#leaveAt = now + deadlineMs
-    this.#port.event({ type: 'draining', deadlineMs, tasksRunning: this.#assignments.size })
+    this.#port.event({ type: 'draining', deadlineMs, tasksRunning: this.running })
     if (this.#phase === Phase.Open) this.#offerAnew()
     this.#leaveIfDone()
   }
@@ -190,7 +202,7 @@ export class Worker<A extends Assignment> implements Machine {
       index: assignment.partials++,
       attempt: assignment.request.attempt,
       cluster: '',
-      worker: this.#config.name,
+      worker: this.#name,
       body,
     })
   }
@@ -210,7 +222,7 @@ export class Worker<A extends Assignment> implements Machine {
   #ended(assignment: A): boolean {
     if (assignment.expected) {
       assignment.expected = false
-      this.#assignments.delete(assignment)
+      this.#drop(assignment)
       return true
     }
     this.#orphans--
@@ -247,7 +259,7 @@ export class Worker<A extends Assignment> implements Machine {
       runUs,
       partials,
       cluster: '',
-      worker: this.#config.name,
+      worker: this.#name,
       message: failure?.message ?? '',
       body,
     }
@@ -273,7 +285,8 @@ export class Worker<A extends Assignment> implements Machine {
       return
     }
     this.#keptOctets += octets
-    this.#kept.push(record)
+    if (this.#kept === null) this.#kept = [record]
+    else this.#kept.push(record)
   }
 
   #transmit(record: Reply | Partial | Reject): void {
@@ -286,7 +299,7 @@ export class Worker<A extends Assignment> implements Machine {
   /** A message has come in on the connection. */
   receive(message: Message, now: number): void {
     if (this.#phase !== Phase.Open) return
-    if (message.to !== 0 && message.to !== this.#config.epoch) {
+    if (message.to !== 0 && message.to !== this.#epoch) {
       this.counters.drop('misaddressed')
       return
     }
@@ -313,14 +326,14 @@ export class Worker<A extends Assignment> implements Machine {
         this.#request(record, now)
         break
       case Kind.Cancel: {
-        const assignment = this.#assignments.get(record.token)
+        const assignment = this.#find(record.token)
         if (assignment === undefined) break
         const message = 'nobody waits for the task any more'
         this.#cancel(assignment, { code: ErrorCode.Cancelled, message, retryable: false })
         break
       }
       case Kind.Credit: {
-        const assignment = this.#assignments.get(record.token)
+        const assignment = this.#find(record.token)
         if (assignment === undefined) break
         if (record.upTo <= assignment.creditUpTo) {
           this.#sayHowFar(assignment)
@@ -354,7 +367,7 @@ export class Worker<A extends Assignment> implements Machine {
 
   #request(request: Request, now: number): void {
     this.#received++
-    if (this.#assignments.get(request.token) !== undefined) this.counters.drop('duplicate_request')
+    if (this.#find(request.token) !== undefined) this.counters.drop('duplicate_request')
     else if (this.#leaveAt !== undefined) this.#reject(request.token, RejectReason.Draining)
     else if (this.#free <= 0) this.#reject(request.token, RejectReason.Full)
     else if (request.timeLeftMs === 0) {
@@ -363,14 +376,14 @@ export class Worker<A extends Assignment> implements Machine {
       this.#turnDown(request, { code: ErrorCode.Expired, message, retryable: true })
     } else {
       const assignment = this.#port.start(request, now)
-      this.#assignments.add(assignment)
+      this.#hold(assignment)
       this.counters.started++
       if (assignment.deadlineAt < this.#deadlineAt) this.#deadlineAt = assignment.deadlineAt
     }
   }
 
   get #free(): number {
-    return this.#config.slots - this.#assignments.size - this.#orphans
+    return this.#slots - this.running - this.#orphans
   }
 
   #taskTooLarge(): Failure {
@@ -392,7 +405,7 @@ export class Worker<A extends Assignment> implements Machine {
       reason,
       free: this.#leaveAt === undefined ? Math.max(0, this.#free) : 0,
       received: this.#received,
-      worker: this.#config.name,
+      worker: this.#name,
     })
   }
 
@@ -410,9 +423,9 @@ export class Worker<A extends Assignment> implements Machine {
   }
 
   #inventory(): void {
-    const tokens = Array.from(this.#assignments.values(), ({ token }) => token)
+    const tokens = Array.from(this.#held(), ({ token }) => token)
     // An answer that waits here is as good as a task that runs: it will come.
-    for (const record of this.#kept) if (record.kind === Kind.Reply) tokens.push(record.token)
+    for (const record of this.#kept ?? []) if (record.kind === Kind.Reply) tokens.push(record.token)
     this.#say({ kind: Kind.Inventory, received: this.#received, tokens })
   }
 
@@ -428,7 +441,7 @@ export class Worker<A extends Assignment> implements Machine {
       return
     }
     this.#brokerBodyMax = hello.bodyMax
-    this.#brokerIntervalMs = hello.heartbeatIntervalMs
+    this.#setPatience(hello.heartbeatIntervalMs)
     this.#backOffMs = this.#config.reconnectMinMs
     if (this.#signedIn) return
     this.#signedIn = true
@@ -437,7 +450,7 @@ export class Worker<A extends Assignment> implements Machine {
       endpoint: this.endpoint,
       broker: hello.name,
       epoch: this.#brokerEpoch,
-      tasksKept: this.#assignments.size,
+      tasksKept: this.running,
     })
     const kept = this.#forgetKept()
     for (const record of kept) this.#transmit(record)
@@ -523,10 +536,10 @@ export class Worker<A extends Assignment> implements Machine {
     return Math.min(link, this.#deadlineAt, this.#leaveAt ?? Number.POSITIVE_INFINITY)
   }
 
-  /** Silence of the broker that means its end, ms. */
-  get #patienceMs(): number {
+  /** @param brokerIntervalMs between its heartbeats, as it says; 0: not known */
+  #setPatience(brokerIntervalMs: number): void {
     const { heartbeatIntervalMs, liveness } = this.#config
-    return liveness * Math.max(heartbeatIntervalMs, this.#brokerIntervalMs)
+    this.#patienceMs = liveness * Math.max(heartbeatIntervalMs, brokerIntervalMs)
   }
 
   #beat(): void {
@@ -542,13 +555,13 @@ export class Worker<A extends Assignment> implements Machine {
       endpoint,
       silentMs,
       retryMs,
-      tasksRunning: this.#assignments.size,
+      tasksRunning: this.running,
     })
   }
 
   #expire(now: number): void {
     let next = Number.POSITIVE_INFINITY
-    for (const assignment of this.#assignments.values()) {
+    for (const assignment of this.#held()) {
       if (assignment.stopped !== undefined) continue
       if (assignment.deadlineAt > now) next = Math.min(next, assignment.deadlineAt)
       else {
@@ -569,7 +582,7 @@ export class Worker<A extends Assignment> implements Machine {
   #open(now: number): void {
     this.#phase = Phase.Open
     this.#formerEpoch = 0
-    this.#brokerIntervalMs = 0
+    this.#setPatience(0)
     this.#heardAt = now
     this.#beatAt = now + this.#config.heartbeatIntervalMs
     this.counters.connectionsOpened++
@@ -600,14 +613,14 @@ export class Worker<A extends Assignment> implements Machine {
       peers: [],
     })
     // Before READY: at once after it the broker may give us tasks, which must not be missed in this list.
-    if (this.#received > 0 || this.#assignments.size > 0) this.#inventory()
+    if (this.#received > 0 || this.running > 0) this.#inventory()
     // Of this one, the answer to the HELLO in the same message says that it has come.
     this.#offersLeft = 0
     this.#offer()
   }
 
   get #offerable(): number {
-    return this.#leaveAt === undefined ? Math.max(0, this.#config.slots - this.#orphans) : 0
+    return this.#leaveAt === undefined ? Math.max(0, this.#slots - this.#orphans) : 0
   }
 
   /** Nothing else tells that it was lost with a connection: the broker would count with the former slots for good. */
@@ -642,11 +655,11 @@ export class Worker<A extends Assignment> implements Machine {
 
   #leaveIfDone(): void {
     if (this.#leaveAt === undefined || this.#phase === Phase.Stopped) return
-    if (this.#assignments.size === 0 && this.#kept.length === 0) this.#leave(undefined)
+    if (this.running === 0 && this.#kept === null) this.#leave(undefined)
   }
 
   #leave(error: Failure | undefined): void {
-    const tokens = Array.from(this.#assignments.values(), ({ token }) => token)
+    const tokens = Array.from(this.#held(), ({ token }) => token)
     const reason = error === undefined ? 'the worker leaves' : error.message
     this.#abandonAll(LEAVING)
     if (this.#phase === Phase.Open) {
@@ -663,7 +676,9 @@ export class Worker<A extends Assignment> implements Machine {
 
   /** Nobody expects an answer to what runs any more. */
   #abandonAll(why: Failure): number {
-    const abandoned = this.#assignments.clear()
+    const abandoned = [...this.#held()]
+    this.#only = null
+    this.#several = null
     this.#deadlineAt = Number.POSITIVE_INFINITY
     for (const assignment of abandoned) {
       assignment.expected = false
@@ -673,9 +688,39 @@ export class Worker<A extends Assignment> implements Machine {
     return abandoned.length
   }
 
-  #forgetKept(): (Reply | Partial)[] {
-    const kept = this.#kept
-    this.#kept = []
+  // ---------------------------------------------------------------- what it holds
+
+  #find(token: Token): A | undefined {
+    const only = this.#only
+    if (only !== null) return only.token === token ? only : undefined
+    return this.#several?.get(token)
+  }
+
+  #hold(assignment: A): void {
+    if (this.running === 0) {
+      this.#only = assignment
+      return
+    }
+    this.#several ??= new HeldTasks()
+    if (this.#only !== null) this.#several.add(this.#only)
+    this.#only = null
+    this.#several.add(assignment)
+  }
+
+  #drop(assignment: A): void {
+    if (assignment === this.#only) this.#only = null
+    else this.#several?.delete(assignment)
+  }
+
+  /** In the order in which it came, as it is now: whoever goes through it may delete from it. */
+  #held(): Iterable<A> {
+    if (this.#only !== null) return [this.#only]
+    return this.#several === null ? [] : this.#several.values()
+  }
+
+  #forgetKept(): readonly (Reply | Partial)[] {
+    const kept = this.#kept ?? []
+    this.#kept = null
     this.#keptOctets = 0
     return kept
   }
