@@ -1,3 +1,4 @@
+import type { Executor } from '../broker/core/executor.ts'
 import { Breach } from './breach.ts'
 import type { BrokerNode } from './broker-node.ts'
 
@@ -14,9 +15,9 @@ export function checkBooks(broker: BrokerNode, at: number): void {
   }
   let held = 0
   let current = 0
-  const tally = (assignments: { first: Listed | null; length: number }, who: string): void => {
+  const tally = (executor: Executor, who: string): void => {
     let length = 0
-    for (let a = assignments.first; a !== null; a = a.next) {
+    for (let a = executor.firstHeld; a !== null; a = a.next) {
       length++
       held++
       if (a.task !== null && a.task.current === a) current++
@@ -36,14 +37,14 @@ export function checkBooks(broker: BrokerNode, at: number): void {
         )
       }
     }
-    if (length !== assignments.length) off(`number of assignments of ${who}`, assignments.length, length)
+    if (length !== executor.held) off(`number of assignments of ${who}`, executor.held, length)
   }
   const freeByService = new Map<string, number>()
   for (const worker of workers.byKey.values()) {
-    tally(worker.assignments, worker.name)
+    tally(worker, worker.name)
     const { free } = worker
     if (worker.countedFree !== free) off(`free slots of ${worker.name}`, worker.countedFree, free)
-    for (const membership of worker.memberships) {
+    for (let membership = worker.serves; membership !== null; membership = membership.other) {
       const { name } = membership.service
       freeByService.set(name, (freeByService.get(name) ?? 0) + free)
       if (membership.linked !== free > 0)
@@ -51,7 +52,7 @@ export function checkBooks(broker: BrokerNode, at: number): void {
     }
   }
   for (const peer of peers.byAddress.values()) {
-    tally(peer.assignments, peer.label)
+    tally(peer, peer.label)
     if (peer.seen > peer.sent) off(`tasks that ${peer.label} has seen`, peer.seen, peer.sent)
     let unseen = 0
     for (const offer of peer.offers.all) {
@@ -86,12 +87,6 @@ export function checkBooks(broker: BrokerNode, at: number): void {
   if (deferred !== scheduler.deferred) off('number of deferred tasks', scheduler.deferred, deferred)
 }
 
-interface Listed {
-  readonly open: boolean
-  readonly task: { readonly current: unknown; readonly settled: boolean; readonly id: string } | null
-  readonly next: Listed | null
-}
-
 /** What is left in a broker when it has nothing to do any more; empty when nothing is. */
 export function leftovers(broker: BrokerNode): string[] {
   const { scheduler, clients, workers, peers, guests } = broker.core
@@ -107,13 +102,13 @@ export function leftovers(broker: BrokerNode): string[] {
   expectNone('tasks of guests', scheduler.guestTasks)
   expectNone('clients', clients.size)
   for (const worker of workers.byKey.values()) {
-    expectNone(`tasks at ${worker.name}`, worker.assignments.length)
+    expectNone(`tasks at ${worker.name}`, worker.held)
     expectNone(`ghosts at ${worker.name}`, worker.ghosts?.size ?? 0)
     if (worker.free !== worker.slots)
       left.push(`${broker.name}: ${worker.name} has ${worker.free} of ${worker.slots} slots free`)
   }
   for (const peer of peers.byAddress.values()) {
-    expectNone(`tasks at ${peer.label}`, peer.assignments.length)
+    expectNone(`tasks at ${peer.label}`, peer.held)
     // Of one that is gone nobody knows, or needs to know.
     if (peer.phase !== 'up') continue
     for (const offer of peer.offers.all) expectNone(`tasks on their way to ${peer.label}`, offer.unseen)

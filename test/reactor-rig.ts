@@ -77,8 +77,8 @@ export class TestBroker {
   /** Nothing of any task is left in any table; what was answered may still be kept for whoever asks again. */
   expectNoTaskLeft(): void {
     const { scheduler, clients, workers, guests, peers } = this.core
-    const held = (executors: Iterable<{ assignments: { length: number } }>) =>
-      [...executors].reduce((sum, { assignments }) => sum + assignments.length, 0)
+    const held = (executors: Iterable<{ held: number }>) =>
+      [...executors].reduce((sum, executor) => sum + executor.held, 0)
     expect({
       queued: scheduler.queued,
       running: scheduler.running,

@@ -41,39 +41,6 @@ export class Assignment extends Timed {
   }
 }
 
-/** What one executor holds of ours, oldest first. */
-export class AssignmentList {
-  first: Assignment | null = null
-  last: Assignment | null = null
-  length = 0
-
-  push(assignment: Assignment): void {
-    assignment.prev = this.last
-    if (this.last !== null) this.last.next = assignment
-    else this.first = assignment
-    this.last = assignment
-    this.length++
-  }
-
-  /** A copy to go through while the list changes. Newest first, so that what is put back in line keeps its order. */
-  newestFirst(): Assignment[] {
-    const all: Assignment[] = []
-    for (let a = this.last; a !== null; a = a.prev) all.push(a)
-    return all
-  }
-
-  remove(assignment: Assignment): void {
-    const { prev, next } = assignment
-    if (prev !== null) prev.next = next
-    else this.first = next
-    if (next !== null) next.prev = prev
-    else this.last = prev
-    assignment.prev = null
-    assignment.next = null
-    this.length--
-  }
-}
-
 const NONCES = 2 ** 32
 /** Indices fit the 21 bits a token leaves them. */
 export const ASSIGNMENTS_MAX = 2 ** 21

@@ -1,8 +1,7 @@
-import { AssignmentList } from './assignment.ts'
+import { Executor } from './executor.ts'
 import { Link } from './link.ts'
 import { type Candidate, NO_ROOM } from './routing.ts'
 import type { Service } from './service.ts'
-import { Timed } from './timing-wheel.ts'
 
 /**
  * Times begin as what no integer can be, so that V8 gives their fields a double's place, which each change is written into.
@@ -82,7 +81,7 @@ export class Offers {
 export type PeerPhase = 'joining' | 'up' | 'suspect' | 'lost' | 'refused'
 
 /** A peer as the one who runs our tasks: cloudbe to it, statefe from it. In the wheel it waits for the end of its silence. */
-export class Peer extends Timed {
+export class Peer extends Executor {
   /** Its cloudfe, as we connect to it. */
   readonly address: string
   /** The addresses that the operator gave for it; while there is any it is never forgotten. */
@@ -112,7 +111,6 @@ export class Peer extends Timed {
   /** It gets no task until it has been heard from again: our pipe to it is full. */
   blocked = false
 
-  readonly assignments = new AssignmentList()
   /** REQUESTs sent in its present epoch; of these, those it has said it received; final answers received. */
   sent = 0
   seen = 0

@@ -612,7 +612,7 @@ export class Peers {
     this.#newsToTell = true
     let tasksTakenBack = 0
     const unknownBefore = counters.tasksSettled.get('UNKNOWN') ?? 0
-    for (const a of peer.assignments.newestFirst()) {
+    for (const a of peer.heldNewestFirst()) {
       if (scheduler.abandon(a, 'peerLost', now)) tasksTakenBack++
     }
     const tasksUnknown = (counters.tasksSettled.get('UNKNOWN') ?? 0) - unknownBefore
@@ -643,7 +643,7 @@ export class Peers {
   /** It will not answer any more. @returns how many tasks were waiting for it */
   #giveUpAll(peer: Peer, now: number): number {
     let tasks = 0
-    for (const a of peer.assignments.newestFirst()) {
+    for (const a of peer.heldNewestFirst()) {
       if (a.task?.current === a) tasks++
       this.#context.scheduler.takeBack(a, 'peerLost', now)
     }
@@ -714,7 +714,7 @@ export class Peers {
     peer.missedCancel = false
     const held = new Set(tokens)
     let tasksLost = 0
-    for (const a of peer.assignments.newestFirst()) {
+    for (const a of peer.heldNewestFirst()) {
       if (held.delete(a.token)) {
         scheduler.renewCredit(a)
         continue

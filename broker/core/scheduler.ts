@@ -265,8 +265,8 @@ export class Scheduler {
     if (this.queued === 0) return
     while (worker.free > 0 && !this.assignments.full) {
       let next: Task | null = null
-      for (const { service } of worker.memberships) {
-        const head = service.next
+      for (let membership = worker.serves; membership !== null; membership = membership.other) {
+        const head = membership.service.next
         if (head === null) continue
         if (
           next === null ||
@@ -286,7 +286,7 @@ export class Scheduler {
   #assign(task: Task, worker: Worker, now: number): void {
     worker.sent++
     const assignment = this.assignments.open(task, worker, worker.sent, now)
-    worker.assignments.push(assignment)
+    worker.hold(assignment)
     this.slotsChanged(worker)
     task.current = assignment
     task.starts++
@@ -303,7 +303,7 @@ export class Scheduler {
     const peer = offer.peer
     peer.spend(offer)
     const assignment = this.assignments.open(task, peer, peer.sent, now)
-    peer.assignments.push(assignment)
+    peer.hold(assignment)
     task.current = assignment
     task.starts++
     task.streamed = 0
@@ -817,7 +817,7 @@ export class Scheduler {
     const listens = executor instanceof Peer ? executor.phase === 'up' : executor.link.dialect === 'native'
     if (listens) this.#port.send(executor.link, { kind: Kind.Cancel, token: assignment.token })
     if (executor instanceof Peer) {
-      executor.assignments.remove(assignment)
+      executor.letGo(assignment)
       this.assignments.close(assignment)
     } else executor.unwanted++
   }
@@ -826,7 +826,7 @@ export class Scheduler {
   #close(assignment: Assignment): void {
     const { executor, task } = assignment
     this.#wheel.clear(assignment)
-    executor.assignments.remove(assignment)
+    executor.letGo(assignment)
     this.assignments.close(assignment)
     if (!(executor instanceof Peer)) {
       if (task === null) executor.unwanted--
@@ -851,12 +851,13 @@ export class Scheduler {
     if (change === 0 && free === 0) return
     worker.countedFree = free
     this.capacityChanged = true
-    for (const membership of worker.memberships) {
-      membership.service.free += change
-      if (free === 0) membership.service.unlink(membership)
+    for (let membership = worker.serves; membership !== null; membership = membership.other) {
+      const { service } = membership
+      service.free += change
+      if (free === 0) service.unlink(membership)
       else if (change < 0 || !membership.linked) {
-        membership.service.unlink(membership)
-        membership.service.link(membership)
+        service.unlink(membership)
+        service.link(membership)
       }
     }
   }

@@ -11,6 +11,7 @@ import {
 import type { Assignment } from './assignment.ts'
 import type { Context } from './context.ts'
 import { type Dialect, Link } from './link.ts'
+import type { Service } from './service.ts'
 import { Membership, Worker } from './worker.ts'
 
 /** A connection's slots beyond this are not believed. */
@@ -149,7 +150,7 @@ export class Workers {
     // READY means "I have nothing": what we thought it was working on, it lost.
     this.#heardStock(known, now)
     this.#watch(known)
-    for (const a of known.assignments.newestFirst()) {
+    for (const a of known.heldNewestFirst()) {
       this.#context.scheduler.takeBack(a, 'inventory', now)
     }
     this.#context.scheduler.pumpWorker(known, now)
@@ -271,10 +272,11 @@ export class Workers {
   #offer(worker: Worker, ready: Ready, now: number): void {
     const slots = Math.min(ready.slots, SLOTS_MAX)
     const services = [...new Set(ready.services)].slice(0, SERVICES_PER_WORKER_MAX)
+    const served = worker.services()
     const unchanged =
       slots === worker.slots &&
-      services.length === worker.memberships.length &&
-      worker.memberships.every(({ service }) => services.includes(service.name))
+      services.length === served.length &&
+      served.every(({ name }) => services.includes(name))
     if (unchanged) return
     this.#setOffer(worker, slots, services, now)
   }
@@ -283,6 +285,7 @@ export class Workers {
     const { scheduler, port, counters } = this.#context
     this.#withdraw(worker, names)
     worker.slots = slots
+    const served: Service[] = []
     for (const name of names) {
       const service = scheduler.services.open(name)
       if (service === null) {
@@ -291,8 +294,9 @@ export class Workers {
       }
       service.workers++
       service.slots += slots
-      worker.memberships.push(new Membership(worker, service))
+      served.push(service)
     }
+    for (const service of served.reverse()) worker.serves = new Membership(worker, service, worker.serves)
     port.event({
       type: 'worker-ready',
       worker: worker.name,
@@ -301,7 +305,7 @@ export class Workers {
       slots,
       services: names,
     })
-    for (const { service } of worker.memberships) if (service.slots === 0) scheduler.turnAway(service)
+    for (const service of worker.services()) if (service.slots === 0) scheduler.turnAway(service)
     scheduler.slotsChanged(worker)
     scheduler.pumpWorker(worker, now)
   }
@@ -309,7 +313,7 @@ export class Workers {
   /** @param stays names of services that it serves on: what waits for them waits, what is known of them is kept */
   #withdraw(worker: Worker, stays: readonly string[]): void {
     const { scheduler } = this.#context
-    for (const membership of worker.memberships) {
+    for (let membership = worker.serves; membership !== null; membership = membership.other) {
       const { service } = membership
       service.unlink(membership)
       service.free -= worker.countedFree
@@ -319,15 +323,15 @@ export class Workers {
       if (service.workers === 0) scheduler.turnAway(service)
       scheduler.services.release(service)
     }
-    if (worker.memberships.length > 0) scheduler.capacityChanged = true
+    if (worker.serves !== null) scheduler.capacityChanged = true
     worker.countedFree = 0
-    worker.memberships = []
+    worker.serves = null
     worker.slots = 0
   }
 
   #leave(worker: Worker, reason: string, now: number): void {
     this.#remove(worker)
-    for (const a of worker.assignments.newestFirst()) {
+    for (const a of worker.heldNewestFirst()) {
       this.#context.scheduler.takeBack(a, 'handedBack', now)
     }
     this.#context.port.event({
@@ -343,7 +347,7 @@ export class Workers {
     if (this.byKey.get(worker.link.key) !== worker) return
     this.#remove(worker)
     let tasksTakenBack = 0
-    for (const a of worker.assignments.newestFirst()) {
+    for (const a of worker.heldNewestFirst()) {
       if (a.task !== null) tasksTakenBack++
       this.#context.scheduler.takeBack(a, 'workerLost', now, worker.name)
     }
@@ -369,7 +373,7 @@ export class Workers {
    *  does not. */
   #watch(worker: Worker): void {
     const { wheel, config } = this.#context
-    const mute = worker.link.dialect === 'req' || (!worker.beatsWhileWorking && worker.assignments.length > 0)
+    const mute = worker.link.dialect === 'req' || (!worker.beatsWhileWorking && worker.held > 0)
     if (mute) wheel.clear(worker)
     else {
       const interval = this.#interval(worker)
@@ -394,7 +398,7 @@ export class Workers {
     if (this.byKey.get(worker.link.key) !== worker) return
     const silentFor = now - worker.heardAt
     const limit = this.#context.config.workerLiveness * this.#interval(worker)
-    if (silentFor < limit || (!worker.beatsWhileWorking && worker.assignments.length > 0)) this.#watch(worker)
+    if (silentFor < limit || (!worker.beatsWhileWorking && worker.held > 0)) this.#watch(worker)
     else this.lose(worker, `silent for ${Math.round(silentFor)} ms`, now)
   }
 
@@ -471,7 +475,7 @@ export class Workers {
     if (received > worker.sent) port.send(worker.link, { kind: Kind.Audit, sent: worker.sent })
     const held = new Set(tokens)
     const lost: Assignment[] = []
-    for (const a of worker.assignments.newestFirst()) {
+    for (const a of worker.heldNewestFirst()) {
       if (held.delete(a.token)) {
         scheduler.renewCredit(a)
       } else if (a.number <= received) lost.push(a)

@@ -25,7 +25,7 @@ export function readStatus(
         dialect: worker.link.dialect,
         slots: worker.slots,
         busy: worker.busy,
-        services: worker.memberships.map(({ service }) => service.name),
+        services: worker.services().map(({ name }) => name),
         silentForMs: Math.round(now - worker.heardAt),
       })
     }
@@ -104,7 +104,7 @@ export function readInFlight({ scheduler, peers }: BrokerCore): BrokerStatus['in
 
 export function lentTo(peer: Peer): number {
   let lent = 0
-  for (const assignment of peer.assignments.newestFirst()) {
+  for (const assignment of peer.heldNewestFirst()) {
     if (assignment.task?.current === assignment) lent++
   }
   return lent

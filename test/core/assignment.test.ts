@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type Assignment, AssignmentList, AssignmentTable } from '../../broker/core/assignment.ts'
+import { type Assignment, AssignmentTable } from '../../broker/core/assignment.ts'
 import { Link } from '../../broker/core/link.ts'
 import { Service } from '../../broker/core/service.ts'
 import { Task } from '../../broker/core/task.ts'
@@ -66,21 +66,21 @@ test("an executor's list agrees with an array", () => {
   const table = new AssignmentTable(lottery(1))
   fc.assert(
     fc.property(fc.array(fc.oneof(fc.constant(-1), fc.nat({ max: 20 })), { maxLength: 50 }), (ops) => {
-      const list = new AssignmentList()
+      const holder = new Worker(new Link('localbe', 'w'), 'w', 1000, 0)
       const model: Assignment[] = []
       for (const o of ops) {
         if (o < 0) {
           const a = table.open(task, worker, 0, 0)
-          list.push(a)
+          holder.hold(a)
           model.push(a)
         } else if (model.length > 0) {
           const [a] = model.splice(o % model.length, 1)
-          if (a !== undefined) list.remove(a)
+          if (a !== undefined) holder.letGo(a)
         }
-        expect(list.length).toBe(model.length)
-        expect(list.newestFirst()).toEqual([...model].reverse())
-        expect(list.first).toBe(model[0] ?? null)
-        expect(list.last).toBe(model.at(-1) ?? null)
+        expect(holder.held).toBe(model.length)
+        expect(holder.heldNewestFirst()).toEqual([...model].reverse())
+        expect(holder.firstHeld).toBe(model[0] ?? null)
+        expect(holder.lastHeld).toBe(model.at(-1) ?? null)
       }
     }),
   )

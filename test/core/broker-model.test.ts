@@ -443,7 +443,7 @@ class World {
     for (const executor of [...workers.byKey.values(), ...peers.byAddress.values()]) {
       let length = 0
       let last = null
-      for (let a = executor.assignments.first; a !== null; a = a.next) {
+      for (let a = executor.firstHeld; a !== null; a = a.next) {
         length++
         same(a.prev, last, () => 'the list backwards')
         same(a.open, true, () => 'listed and open')
@@ -452,12 +452,12 @@ class World {
         if (a.task !== null) tasks.add(a.task)
         last = a
       }
-      same(executor.assignments.last, last, () => 'the last of the list')
-      same(executor.assignments.length, length, () => 'the length of the list')
+      same(executor.lastHeld, last, () => 'the last of the list')
+      same(executor.held, length, () => 'the length of the list')
       assignments += length
       if (executor instanceof Peer) {
         if (executor.phase !== 'lost') continue
-        for (let a = executor.assignments.first; a !== null; a = a.next) {
+        for (let a = executor.firstHeld; a !== null; a = a.next) {
           same(a.task?.current === a, false, () => `${a.task?.id} waits for a lost peer`)
         }
         continue
@@ -467,7 +467,8 @@ class World {
         atMost(executor.busy, executor.slots, () => `busy slots of ${executor.name} after a send`)
       }
       this.#sentBefore.set(executor, executor.sent)
-      for (const m of executor.memberships) same(m.linked, executor.free > 0, () => 'in line and free')
+      for (let m = executor.serves; m !== null; m = m.other)
+        same(m.linked, executor.free > 0, () => 'in line and free')
     }
     same(scheduler.assignments.size, assignments, () => 'the table and the lists')
 
@@ -478,7 +479,7 @@ class World {
       let slots = 0
       let serving = 0
       for (const worker of workers.byKey.values()) {
-        if (!worker.memberships.some((m) => m.service === service)) continue
+        if (!worker.services().includes(service)) continue
         free += worker.free
         slots += worker.slots
         serving++
