@@ -1,7 +1,7 @@
 import { Broker } from '../broker/core/broker.ts'
 import type { CoreConfig } from '../broker/core/config.ts'
 import type { BrokerEvent } from '../broker/core/event.ts'
-import type { Link, LinkSocket, UndeliveredReason } from '../broker/core/link.ts'
+import { Link, type UndeliveredReason } from '../broker/core/link.ts'
 import type { BrokerPort } from '../broker/core/port.ts'
 import { ErrorCode } from '../protocol/error-code.ts'
 import { Kind, type Message, type Record, type State } from '../protocol/record.ts'
@@ -45,11 +45,11 @@ export class BrokerNode extends Listener implements BrokerPort {
   left = false
   readonly #network: Network
   readonly #watch: Watch
-  readonly #pipes: { readonly [socket in LinkSocket]: Map<string, Pipe> } = {
+  /** What others opened, by their routing ids; a link to a peer knows its own. */
+  readonly #pipes: { readonly [socket in 'localfe' | 'localbe' | 'cloudfe']: Map<string, Pipe> } = {
     localfe: new Map(),
     localbe: new Map(),
     cloudfe: new Map(),
-    cloudbe: new Map(),
   }
   readonly #subscriptions = new Map<string, Pipe>()
   readonly #subscribers: Pipe[] = []
@@ -113,7 +113,7 @@ export class BrokerNode extends Listener implements BrokerPort {
     this.#watch.atBroker(this, pipe.socket, pipe.key, message, at)
     if (pipe.socket === 'localfe') this.core.localfe(pipe.key, message, now, pipe.link)
     else if (pipe.socket === 'localbe') this.core.localbe(pipe.key, message, now, pipe.link)
-    else this.core.cloudfe(pipe.key, message, now)
+    else this.core.cloudfe(pipe.key, message, now, pipe.link)
     this.endTurn(at)
   }
 
@@ -122,7 +122,7 @@ export class BrokerNode extends Listener implements BrokerPort {
     if (pipe.socket === 'statebe') this.core.statefe(message, now)
     else {
       this.#watch.atBroker(this, 'cloudbe', pipe.name, message, at)
-      this.core.cloudbe(pipe.name, message, now)
+      this.core.cloudbe(pipe.name, message, now, pipe.opener instanceof Link ? pipe.opener : null)
     }
     this.endTurn(at)
   }
@@ -203,34 +203,29 @@ export class BrokerNode extends Listener implements BrokerPort {
       this.#network.sendBack(pipe, this.epoch, 0, records, this.queue.time)
   }
 
-  /** The cluster that one of cloudbe's connections leads to. */
-  clusterBehind(key: string): number {
-    return Number.parseInt(this.#pipes.cloudbe.get(key)?.address.slice(CLUSTER_AT) ?? '', 10)
+  /** The cluster that one of cloudbe's links leads to. */
+  clusterBehind(link: Link): number {
+    return Number.parseInt(pipeOf(link)?.address.slice(CLUSTER_AT) ?? '', 10)
   }
 
   connectPeer(link: Link, address: string): void {
-    const pipe = this.#network.dial(
-      this,
-      'cloudfe',
-      address,
-      this.core.config.name,
-      link.key,
-      this.queue.time,
-    )
-    this.#pipes.cloudbe.set(link.key, pipe)
+    const { name } = this.core.config
+    const pipe = this.#network.dial(this, 'cloudfe', address, name, link.key, this.queue.time)
+    pipe.opener = link
+    link.outbox = pipe
   }
 
   disconnectPeer(link: Link): void {
-    const pipe = this.#pipes.cloudbe.get(link.key)
-    if (pipe === undefined) return
+    const pipe = pipeOf(link)
+    if (pipe === null) return
     // What was said before goes out before.
     if (link.outbox instanceof Batch && link.outbox.records !== null) {
-      const { records, pipe } = link.outbox
+      const { records } = link.outbox
       link.outbox.records = null
       this.#transmit(link, pipe, records)
     }
-    this.#pipes.cloudbe.delete(link.key)
     this.#network.close(pipe, this.queue.time)
+    link.outbox = null
   }
 
   subscribe(address: string): void {
@@ -288,11 +283,12 @@ export class BrokerNode extends Listener implements BrokerPort {
   /** @param before the pipe that the link's messages went through last */
   #transmit(link: Link, before: Pipe | null, records: readonly Record[]): void {
     let pipe = before
-    // What others opened stays in place while it stands; what we opened may be replaced under its name.
-    if (pipe === null || pipe.bound !== this || !pipe.up)
+    // What others opened is gone when it does not stand; what we opened is made anew by itself.
+    if (link.socket !== 'cloudbe' && (pipe === null || pipe.bound !== this || !pipe.up)) {
       pipe = this.#pipes[link.socket].get(link.key) ?? null
+      if (pipe !== null) pipe.link = link
+    }
     link.outbox = pipe
-    if (pipe !== null) pipe.link = link
     if (pipe === null) {
       this.#failed.push({ link, records, reason: 'unreachable' })
       return
@@ -303,4 +299,10 @@ export class BrokerNode extends Listener implements BrokerPort {
         : this.#network.sendBack(pipe, this.epoch, link.epoch, records, this.queue.time)
     if (!sent) this.#failed.push({ link, records, reason: 'full' })
   }
+}
+
+/** What a link's messages go through, whether a turn has something for it or not. */
+function pipeOf({ outbox }: Link): Pipe | null {
+  if (outbox instanceof Batch) return outbox.pipe
+  return outbox instanceof Pipe ? outbox : null
 }

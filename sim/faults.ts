@@ -364,7 +364,7 @@ export class Faults {
     if (!broker?.alive) return null
     const dialled: Pipe[] = []
     for (let pipe = broker.dialled; pipe !== null; pipe = pipe.nextDialled) dialled.push(pipe)
-    const pipes = [...broker.accepted, ...dialled.reverse()].filter((pipe) => pipe.up)
+    const pipes = [...broker.acceptedPipes(), ...dialled.reverse()].filter((pipe) => pipe.up)
     return pipes[node % Math.max(1, pipes.length)] ?? null
   }
 

@@ -425,7 +425,7 @@ export class Ledger implements Watch {
       return
     }
     this.forwarded++
-    errand?.lent(broker.clusterBehind(link.key))
+    errand?.lent(broker.clusterBehind(link))
     if (errand !== undefined && !errand.entered(broker.cluster)) {
       throw new Breach(
         'no task is sent on by a borrower',

@@ -136,6 +136,9 @@ export class Pipe {
   /** Its neighbours among the connections that its dialler has opened and not closed, the latest first. */
   nextDialled: Pipe | null
   previousDialled: Pipe | null
+  /** And among those that who accepted it has accepted and that stand, the latest first. */
+  nextAccepted: Pipe | null
+  previousAccepted: Pipe | null
 
   /** In this order its fields lie: what each message needs first, since an object of many fields is several cache lines. */
   constructor(lanes: Lanes, socket: SocketName, dialler: Node, address: string, key: string, name: string) {
@@ -159,6 +162,8 @@ export class Pipe {
     this.waiting = null
     this.nextDialled = null
     this.previousDialled = null
+    this.nextAccepted = null
+    this.previousAccepted = null
   }
 
   get back(): Lane {
@@ -262,7 +267,9 @@ export class Network {
   readonly #knocking = new Map<Listener, Set<Pipe>>()
   /** Connections through which nothing gets any more, and neither end knows. */
   readonly #dead = new Set<Pipe>()
-  readonly #pipes = new Set<Pipe>()
+  /** Whoever has opened pipes and not closed them, which it lists itself; and pipes that were closed while they were up. */
+  readonly #diallers = new Set<Node>()
+  readonly #closing = new Set<Pipe>()
   readonly #weather = new Map<number, Weather>()
   #calm = true
   readonly #lanes = new Lanes()
@@ -293,7 +300,7 @@ export class Network {
 
   dial(dialler: Node, socket: SocketName, address: string, key: string, name: string, at: number): Pipe {
     const pipe = new Pipe(this.#lanes, socket, dialler, address, key, name)
-    this.#pipes.add(pipe)
+    if (dialler.dialled === null) this.#diallers.add(dialler)
     enlist(pipe)
     this.#attempt(pipe, at)
     return pipe
@@ -305,13 +312,14 @@ export class Network {
     pipe.closed = true
     pipe.waiting = null
     strike(pipe)
-    if (pipe.up) this.#cutSoon(pipe, at)
-    else this.#forget(pipe)
+    if (pipe.dialler.dialled === null) this.#diallers.delete(pipe.dialler)
+    this.#end(pipe, at)
   }
 
   /** The process is gone, and what it had in its hands with it; its sockets are closed by the kernel. */
   kill(node: Node, at: number): void {
     node.alive = false
+    this.#diallers.delete(node)
     let first = node.dialled
     node.dialled = null
     // In the order in which they were opened.
@@ -319,9 +327,16 @@ export class Network {
     for (let pipe = first; pipe !== null; pipe = pipe.previousDialled) {
       pipe.closed = true
       pipe.waiting = null
-      if (pipe.up) this.#cutSoon(pipe, at)
-      else this.#forget(pipe)
+      this.#end(pipe, at)
     }
+  }
+
+  /** It was closed. */
+  #end(pipe: Pipe, at: number): void {
+    if (pipe.up) {
+      this.#closing.add(pipe)
+      this.#cutSoon(pipe, at)
+    } else this.#forget(pipe)
   }
 
   /** One that others are connected to is gone. */
@@ -330,7 +345,7 @@ export class Network {
       if (this.#listeners.get(address) === node) this.#listeners.delete(address)
     }
     this.kill(node, at)
-    for (const pipe of node.accepted) this.#cutSoon(pipe, at)
+    for (const pipe of node.acceptedPipes()) this.#cutSoon(pipe, at)
     for (const pipe of this.#knocking.get(node) ?? []) this.#redial(pipe, at)
     this.#knocking.delete(node)
   }
@@ -473,7 +488,7 @@ export class Network {
       const other = listener.behind(pipe.socket, pipe.key)
       if (other !== undefined) this.#cut(other, at)
     }
-    listener.accepted.add(pipe)
+    listener.accept(pipe)
     listener.joined(pipe)
     const waiting = pipe.waiting
     pipe.waiting = null
@@ -516,7 +531,7 @@ export class Network {
     this.#dead.delete(pipe)
     this.#empty(pipe)
     if (bound === null) return
-    bound.accepted.delete(pipe)
+    bound.partFrom(pipe)
     bound.lost(pipe, at)
   }
 
@@ -556,7 +571,7 @@ export class Network {
   }
 
   #forget(pipe: Pipe): void {
-    this.#pipes.delete(pipe)
+    this.#closing.delete(pipe)
     this.#waiters.get(pipe.address)?.delete(pipe)
     for (const knocking of this.#knocking.values()) knocking.delete(pipe)
     this.#dead.delete(pipe)
@@ -579,27 +594,9 @@ export class Network {
   weatherChanged(at: number): void {
     this.#calm = true
     for (const { blocked, slow } of this.#weather.values()) if (blocked || slow !== 1) this.#calm = false
-    const { silenceBreaksMs } = this.parameters
-    for (const pipe of this.#pipes) {
-      if (!pipe.up) continue
-      const wasBlocked = this.#isBlockedAnyWay(pipe)
-      this.#setWeather(pipe)
-      const isBlocked = this.#isBlockedAnyWay(pipe)
-      for (const lane of [pipe.out, pipe.back]) {
-        const held = this.#held.get(lane)
-        if (held === undefined || this.#lanes.blocked(lane)) continue
-        this.#held.delete(lane)
-        for (const delivery of held) this.#schedule(delivery, at)
-      }
-      if (isBlocked && !wasBlocked && silenceBreaksMs !== Number.POSITIVE_INFINITY) {
-        this.#queue.push(
-          at + silenceBreaksMs,
-          new PipeEvent(MARK.silence, pipe, (p, now) => {
-            if (this.#isBlockedAnyWay(p)) this.#cut(p, now)
-          }),
-        )
-      }
-    }
+    for (const { dialled } of this.#diallers)
+      for (let pipe = dialled; pipe !== null; pipe = pipe.nextDialled) this.#feelWeather(pipe, at)
+    for (const pipe of this.#closing) this.#feelWeather(pipe, at)
     for (const [listener, knocking] of this.#knocking) {
       if (listener.frozen) continue
       this.#knocking.delete(listener)
@@ -609,6 +606,28 @@ export class Network {
       if (!this.#listeners.has(address)) continue
       this.#waiters.delete(address)
       for (const pipe of waiters) this.#redial(pipe, at)
+    }
+  }
+
+  #feelWeather(pipe: Pipe, at: number): void {
+    if (!pipe.up) return
+    const { silenceBreaksMs } = this.parameters
+    const wasBlocked = this.#isBlockedAnyWay(pipe)
+    this.#setWeather(pipe)
+    const isBlocked = this.#isBlockedAnyWay(pipe)
+    for (const lane of [pipe.out, pipe.back]) {
+      const held = this.#held.get(lane)
+      if (held === undefined || this.#lanes.blocked(lane)) continue
+      this.#held.delete(lane)
+      for (const delivery of held) this.#schedule(delivery, at)
+    }
+    if (isBlocked && !wasBlocked && silenceBreaksMs !== Number.POSITIVE_INFINITY) {
+      this.#queue.push(
+        at + silenceBreaksMs,
+        new PipeEvent(MARK.silence, pipe, (p, now) => {
+          if (this.#isBlockedAnyWay(p)) this.#cut(p, now)
+        }),
+      )
     }
   }
 

@@ -224,8 +224,30 @@ export abstract class Node implements Happening {
 
 /** A node that others open connections to. */
 export abstract class Listener extends Node {
-  /** Connections that others opened to it and that stand. */
-  readonly accepted = new Set<Pipe>()
+  /** The latest of the connections that others opened to it and that stand; each knows its neighbours. */
+  #accepted: Pipe | null = null
+
+  accept(pipe: Pipe): void {
+    pipe.nextAccepted = this.#accepted
+    if (this.#accepted !== null) this.#accepted.previousAccepted = pipe
+    this.#accepted = pipe
+  }
+
+  partFrom(pipe: Pipe): void {
+    const { nextAccepted, previousAccepted } = pipe
+    if (previousAccepted !== null) previousAccepted.nextAccepted = nextAccepted
+    else this.#accepted = nextAccepted
+    if (nextAccepted !== null) nextAccepted.previousAccepted = previousAccepted
+    pipe.nextAccepted = null
+    pipe.previousAccepted = null
+  }
+
+  /** Connections that others opened to it and that stand, the oldest first. */
+  acceptedPipes(): Pipe[] {
+    const pipes: Pipe[] = []
+    for (let pipe = this.#accepted; pipe !== null; pipe = pipe.nextAccepted) pipes.push(pipe)
+    return pipes.reverse()
+  }
 
   /** Something came on a connection that somebody else opened. */
   abstract arrived(pipe: Pipe, message: Message, at: number): void

@@ -147,15 +147,17 @@ export class Broker implements Machine {
     this.#settle(now)
   }
 
-  cloudfe(key: string, message: Message, now: number): void {
+  /** @param link as for `localfe` */
+  cloudfe(key: string, message: Message, now: number, link: Link | null = null): void {
     if (this.#left) return
-    this.guests.receive(key, message, now)
+    this.guests.receive(key, message, now, link)
     this.#settle(now)
   }
 
-  cloudbe(key: string, message: Message, now: number): void {
+  /** @param link as for `localfe` */
+  cloudbe(key: string, message: Message, now: number, link: Link | null = null): void {
     if (this.#left) return
-    this.peers.receive(key, message, now)
+    this.peers.receive(key, message, now, link)
     this.#settle(now)
   }
 

@@ -28,6 +28,7 @@ export class Guest extends Timed {
     this.tasks = new TaskTable(seed)
     this.name = name
     this.link = link
+    link.owner = this
     this.heardAt = now
   }
 }

@@ -31,9 +31,10 @@ export class Guests {
   }
 
   /** @param key the peer's name: brokers connect to each other under their names */
-  receive(key: string, message: Message, now: number): void {
+  receive(key: string, message: Message, now: number, known: Link | null): void {
     const { config, counters, epoch, port } = this.#context
-    let guest = this.byName.get(key)
+    const owner = known === null ? null : known.owner
+    let guest = owner instanceof Guest ? owner : this.byName.get(key)
     if (this.#peers.isRemoved(key)) {
       this.#turnOut(guest, key, message)
       return
@@ -239,6 +240,7 @@ export class Guests {
   lose(guest: Guest): void {
     if (this.byName.get(guest.name) !== guest) return
     this.byName.delete(guest.name)
+    guest.link.owner = null
     this.counted.delete(guest)
     this.#context.wheel.clear(guest)
     for (const task of guest.tasks.all()) this.#context.scheduler.cancel(task)

@@ -23,7 +23,7 @@ export class Link {
   epoch = 0
   /** The caller's own. */
   outbox: unknown = undefined
-  /** The core's own: the client or worker behind it. */
+  /** The core's own: who is behind it; null once that is nobody any more. */
   owner: object | null = null
 
   constructor(

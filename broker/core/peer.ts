@@ -141,6 +141,7 @@ export class Peer extends Executor {
     this.roundTripMs = 0
     this.beatSentAt = 0
     this.link = new Link('cloudbe', key)
+    this.link.owner = this
   }
 
   get configured(): boolean {
@@ -163,6 +164,8 @@ export class Peer extends Executor {
   renewLink(key: string): Link {
     const link = new Link('cloudbe', key)
     link.epoch = this.link.epoch
+    this.link.owner = null
+    link.owner = this
     this.link = link
     this.hellos = 0
     return link

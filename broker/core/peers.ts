@@ -13,6 +13,7 @@ import {
 } from '../../protocol/record.ts'
 import type { Assignment } from './assignment.ts'
 import type { Context } from './context.ts'
+import type { Link } from './link.ts'
 import { Offer, Peer } from './peer.ts'
 import { digestWith } from './peer-list.ts'
 
@@ -218,9 +219,10 @@ export class Peers {
 
   // ---------------------------------------------------------------- cloudbe
 
-  receive(key: string, message: Message, now: number): void {
+  receive(key: string, message: Message, now: number, known: Link | null): void {
     const { counters, epoch } = this.#context
-    const peer = this.#byKey.get(key)
+    const owner = known === null ? null : known.owner
+    const peer = owner instanceof Peer ? owner : this.#byKey.get(key)
     if (peer === undefined) {
       counters.drop('unknown_peer')
       return
@@ -249,7 +251,7 @@ export class Peers {
     for (let i = 1; i < records.length; i++) {
       const record = records[i]
       // What came before may have ended this connection.
-      if (record === undefined || this.#byKey.get(key) !== peer) return
+      if (record === undefined || peer.link.key !== key || peer.link.owner === null) return
       this.#record(peer, record, from, now)
     }
     if (!tookTasks && peer.phase === 'up') {
@@ -657,6 +659,7 @@ export class Peers {
     this.#up = null
     this.byAddress.delete(peer.address)
     this.#byKey.delete(peer.link.key)
+    peer.link.owner = null
     if (this.byName.get(peer.name) === peer) this.byName.delete(peer.name)
     wheel.clear(peer)
     this.#giveUpAll(peer, now)

@@ -127,7 +127,8 @@ export const MUTANTS: readonly Mutant[] = [
       workers.receive = (key, message, now, link) =>
         fromWorker.call(workers, key, without(message, Kind.Inventory), now, link)
       const fromPeer = peers.receive
-      peers.receive = (key, message, now) => fromPeer.call(peers, key, without(message, Kind.Inventory), now)
+      peers.receive = (key, message, now, link) =>
+        fromPeer.call(peers, key, without(message, Kind.Inventory), now, link)
     }),
   },
   {
