@@ -342,7 +342,7 @@ export class Faults {
   /** What a middlebox forgets: one connection of any kind, one worker's, or all that workers or clients have with their broker. */
   #forgottenOf(cluster: Cluster, node: number): Pipe[] {
     const within = (socket: SocketName): Pipe[] =>
-      [...(cluster.broker?.accepted ?? [])].filter((pipe) => pipe.up && pipe.socket === socket)
+      (cluster.broker?.acceptedPipes() ?? []).filter((pipe) => pipe.up && pipe.socket === socket)
     const workers = within('localbe')
     switch (node % 4) {
       case 0:

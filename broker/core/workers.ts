@@ -432,7 +432,7 @@ export class Workers {
    * keep its slot to the end of its time (seed 680).
    */
   #cancelAgain(worker: Worker): void {
-    for (let a = worker.assignments.first; a !== null; a = a.next) {
+    for (let a = worker.firstHeld; a !== null; a = a.next) {
       if (a.task === null) this.#context.port.send(worker.link, { kind: Kind.Cancel, token: a.token })
     }
   }
