@@ -131,6 +131,8 @@ export class Pipe {
   /** What its opener calls it. */
   readonly name: string
   readonly address: string
+  /** Who accepted it last. */
+  acceptor: Listener | null
   /** What was sent before the connection stood; it leaves when it does. */
   waiting: Message[] | null
   /** Its neighbours among the connections that its dialler has opened and not closed, the latest first. */
@@ -161,6 +163,7 @@ export class Pipe {
     this.address = address
     this.waiting = null
     this.nextDialled = null
+    this.acceptor = null
     this.previousDialled = null
     this.nextAccepted = null
     this.previousAccepted = null
@@ -479,6 +482,8 @@ export class Network {
     pipe.session++
     pipe.up = true
     pipe.bound = listener
+    if (pipe.acceptor !== listener) pipe.link = null
+    pipe.acceptor = listener
     pipe.local = pipe.dialler.cluster === listener.cluster
     this.#empty(pipe)
     this.#setWeather(pipe)
@@ -527,7 +532,6 @@ export class Network {
     pipe.up = false
     pipe.session++
     pipe.bound = null
-    pipe.link = null
     this.#dead.delete(pipe)
     this.#empty(pipe)
     if (bound === null) return

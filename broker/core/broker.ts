@@ -238,13 +238,16 @@ export class Broker implements Machine {
         this.peers.undelivered(link.key, records, reason, now)
         break
       default: {
-        const reader = link.socket === 'localfe' ? this.clients.find(link) : this.guests.byName.get(link.key)
+        const taskOf = (token: Token): Task | undefined =>
+          link.socket === 'localfe'
+            ? this.clients.find(link)?.task(token)
+            : this.guests.byName.get(link.key)?.tasks.get(token)
         for (const { kind, token } of records.filter(isAnswer)) {
           if (kind !== Kind.Partial) {
             this.counters.repliesUndeliverable++
             continue
           }
-          const task = reader?.tasks.get(token)
+          const task = taskOf(token)
           if (task === undefined) continue
           // To a reader that cannot be reached a stream begun anew would go the same way, again and again.
           if (link.socket === 'localfe' && reason === 'unreachable') this.scheduler.readerLost(task, now)

@@ -1,10 +1,18 @@
+import type { Token } from '../../protocol/record.ts'
 import type { Link } from './link.ts'
 import type { Task } from './task.ts'
 import { TaskTable } from './task-table.ts'
 import { Timed } from './timing-wheel.ts'
 
-/** Of stock clients, each of which has one task, and is found through it. */
-const NO_TASKS = new TaskTable(0)
+/** Where clients stand while they have tasks here. */
+export interface ClientRegistry {
+  /** For tables of tasks: random, 32 bits. */
+  readonly seed: number
+  /** It has its first task here. */
+  enter(client: Client): void
+  /** It has none left. */
+  leave(client: Client): void
+}
 
 /**
  * A client with tasks here. It stands in the registry for as long as it has any, so that one that comes and goes leaves
@@ -12,32 +20,61 @@ const NO_TASKS = new TaskTable(0)
  */
 export class Client extends Timed {
   readonly link: Link
-  /** By the token the client gave them. */
-  readonly tasks: TaskTable
   heardAt = Number.NEGATIVE_INFINITY
-  readonly #registry: Map<string, Client> | null
+  /** Callers know it by its link. */
+  byLink = false
+  /** It stands in the registry by its key. */
+  listed = false
+  /** Its tasks, by the token it gave them: a single one, as most have; or several, until none is left. */
+  #only: Task | null = null
+  #several: TaskTable | null = null
+  /** Null for a stock client, which is known only through its one task. */
+  readonly #registry: ClientRegistry | null
 
-  /**
-   * @param registry null for a stock client, which is known only through its one task
-   * @param seed for the table of its tasks
-   */
-  constructor(link: Link, registry: Map<string, Client> | null, seed: number) {
+  constructor(link: Link, registry: ClientRegistry | null) {
     super()
-    this.tasks = registry === null ? NO_TASKS : new TaskTable(seed)
     this.link = link
     link.owner = this
     this.#registry = registry
   }
 
+  get tasks(): number {
+    if (this.#only !== null) return 1
+    return this.#several === null ? 0 : this.#several.size
+  }
+
+  task(token: Token): Task | undefined {
+    const only = this.#only
+    if (only !== null) return only.token === token ? only : undefined
+    return this.#several?.get(token)
+  }
+
+  /** A copy, to go through while tasks come and go; in no order. */
+  allTasks(): Task[] {
+    if (this.#only !== null) return [this.#only]
+    return this.#several === null ? [] : this.#several.all()
+  }
+
+  /** Its token must not be taken. */
   add(task: Task): void {
-    if (this.#registry === null) return
-    if (this.tasks.size === 0) this.#registry.set(this.link.key, this)
-    this.tasks.add(task)
+    const registry = this.#registry
+    if (registry === null) return
+    if (this.tasks === 0) {
+      this.#only = task
+      registry.enter(this)
+      return
+    }
+    this.#several ??= new TaskTable(registry.seed)
+    if (this.#only !== null) this.#several.add(this.#only)
+    this.#only = null
+    this.#several.add(task)
   }
 
   remove(task: Task): void {
-    if (this.#registry === null) return
-    this.tasks.remove(task)
-    if (this.tasks.size === 0) this.#registry.delete(this.link.key)
+    const registry = this.#registry
+    if (registry === null) return
+    if (this.#only === task) this.#only = null
+    else if (this.#several?.remove(task) !== true) return
+    if (this.tasks === 0) registry.leave(this)
   }
 }

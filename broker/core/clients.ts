@@ -11,7 +11,7 @@ import {
   VERSION_MAJOR,
 } from '../../protocol/record.ts'
 import { Answered } from './answer-pages.ts'
-import { Client } from './client.ts'
+import { Client, type ClientRegistry } from './client.ts'
 import type { Context } from './context.ts'
 import { Link } from './link.ts'
 import { draining, type Failure, unknown } from './scheduler.ts'
@@ -29,34 +29,59 @@ export function readerSilenceMs(workerLiveness: number, workerHeartbeatIntervalM
 }
 
 /** localfe: tasks in, answers out. Knows only clients that have tasks here. */
-export class Clients {
+export class Clients implements ClientRegistry {
+  readonly seed: number
   readonly #context: Context
+  /** Those that callers do not name by their links. */
   readonly #byKey = new Map<string, Client>()
+  #size = 0
+  /** Silences count from then on, or from what was heard later. */
+  #excusedAt = Number.NEGATIVE_INFINITY
 
   constructor(context: Context) {
     this.#context = context
+    this.seed = context.seed
   }
 
+  /** Clients with tasks here. */
   get size(): number {
-    return this.#byKey.size
+    return this.#size
+  }
+
+  enter(client: Client): void {
+    this.#size++
+    if (client.byLink) return
+    client.listed = true
+    this.#byKey.set(client.link.key, client)
+  }
+
+  leave(client: Client): void {
+    this.#size--
+    if (!client.listed) return
+    client.listed = false
+    this.#byKey.delete(client.link.key)
   }
 
   /** The client behind a link, if it has tasks here. */
-  find(link: Link): Client | undefined {
-    return this.#byKey.get(link.key)
+  find({ owner, key }: Link): Client | undefined {
+    return owner instanceof Client && owner.tasks > 0 ? owner : this.#byKey.get(key)
   }
 
   receive(key: string, message: Message, now: number, link: Link | null): void {
     const { port, counters, epoch } = this.#context
-    // One that is known by its link need not have tasks here: it comes back to its place in the registry with the next.
-    const owner = link !== null && link.epoch === message.from ? link.owner : null
-    let known = owner instanceof Client ? owner : this.#byKey.get(key)
-    if (known !== undefined && known.link.epoch !== message.from) {
-      // Another process behind the same routing id: it knows nothing of the former one's tasks, and gives tokens anew.
-      this.#cancelAll(known)
-      known = undefined
+    const owner = link === null ? null : link.owner
+    let known = owner instanceof Client ? owner : undefined
+    if (known !== undefined && known.link.epoch === message.from) known.byLink = true
+    else {
+      if (known !== undefined) this.#cancelAll(known)
+      known = this.#byKey.get(key)
+      if (known !== undefined && known.link.epoch !== message.from) {
+        // Another process behind the same routing id: it knows nothing of the former one's tasks, and gives tokens anew.
+        this.#cancelAll(known)
+        known = undefined
+      }
     }
-    const client = known ?? new Client(new Link('localfe', key), this.#byKey, this.#context.seed)
+    const client = known ?? new Client(new Link('localfe', key), this)
     client.link.epoch = message.from
     client.heardAt = now
     if (message.to !== 0 && message.to !== epoch) {
@@ -78,12 +103,12 @@ export class Clients {
           if (record.ask) port.send(client.link, { kind: Kind.Heartbeat, ask: false, sent: 0 })
           break
         case Kind.Credit: {
-          const task = client.tasks.get(record.token)
+          const task = client.task(record.token)
           if (task !== undefined) this.#context.scheduler.credit(task, record.upTo)
           break
         }
         case Kind.Cancel: {
-          const task = client.tasks.get(record.token)
+          const task = client.task(record.token)
           if (task !== undefined) this.#context.scheduler.cancel(task)
           break
         }
@@ -97,7 +122,7 @@ export class Clients {
   }
 
   #cancelAll(client: Client): void {
-    for (const task of client.tasks.all()) this.#context.scheduler.cancel(task)
+    for (const task of client.allTasks()) this.#context.scheduler.cancel(task)
   }
 
   get #silenceMax(): number {
@@ -107,16 +132,16 @@ export class Clients {
 
   /** Its timer has gone off: a reader that has fallen silent must not keep slots with streams that nobody reads. */
   check(client: Client, now: number): void {
-    const streams = client.tasks.all().filter((task) => task.isStream)
+    const streams = client.allTasks().filter((task) => task.isStream)
     if (streams.length === 0) return
-    const due = client.heardAt + this.#silenceMax
+    const due = Math.max(client.heardAt, this.#excusedAt) + this.#silenceMax
     if (now < due) this.#context.wheel.set(client, due)
     else for (const task of streams) this.#context.scheduler.readerLost(task, now)
   }
 
   /** It was we who did not listen: everybody's silence begins anew. */
   excuse(now: number): void {
-    for (const client of this.#byKey.values()) client.heardAt = now
+    this.#excusedAt = now
   }
 
   /** A stock client's task: it can say nothing of itself but its body. */
@@ -129,7 +154,7 @@ export class Clients {
   ): void {
     const { config, counters, scheduler } = this.#context
     counters.tasksReceived.stock++
-    const client = new Client(new Link('localfe', key, 'req', envelope), null, this.#context.seed)
+    const client = new Client(new Link('localfe', key, 'req', envelope), null)
     const token = 0
     if (body.byteLength > config.bodyMax) {
       this.#refuse(client, token, tooLarge(config.bodyMax))
@@ -163,7 +188,7 @@ export class Clients {
       return
     }
     counters.tasksReceived.client++
-    if (client.tasks.has(request.token)) {
+    if (client.task(request.token) !== undefined) {
       // Another task under a token that is taken: the answers could not be told apart.
       counters.drop('token_taken')
       return
@@ -202,7 +227,7 @@ export class Clients {
     const { config, counters, scheduler, port, wheel } = this.#context
     counters.attached++
     if (task.client !== client || task.token !== request.token) {
-      const other = client.tasks.get(request.token)
+      const other = client.task(request.token)
       if (other !== undefined && other !== task) {
         counters.drop('token_taken')
         return

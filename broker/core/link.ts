@@ -13,27 +13,31 @@ const NO_FRAMES: readonly Uint8Array[] = []
  * carries out sends may keep what it likes in `outbox` (a batch under way, a simulated wire).
  */
 export class Link {
-  readonly socket: LinkSocket
+  /** The other end's epoch, 0 until known: goes into the header of every message, so that a restart is noticed. */
+  epoch: number
+  /** The caller's own. */
+  outbox: unknown
+  /** The core's own: who is behind it; null once that is nobody any more. */
+  owner: object | null
   /** The routing id (latin1) on a ROUTER; for cloudbe the alias that `connectPeer` was called with. */
   readonly key: string
+  readonly socket: LinkSocket
   readonly dialect: Dialect
   /** Stock clients only: the frames in front of the body, routing id included, replayed in front of the reply. */
   readonly envelope: readonly Uint8Array[]
-  /** The other end's epoch, 0 until known: goes into the header of every message, so that a restart is noticed. */
-  epoch = 0
-  /** The caller's own. */
-  outbox: unknown = undefined
-  /** The core's own: who is behind it; null once that is nobody any more. */
-  owner: object | null = null
 
+  /** In this order its fields lie, what every message needs first. */
   constructor(
     socket: LinkSocket,
     key: string,
     dialect: Dialect = 'native',
     envelope: readonly Uint8Array[] = NO_FRAMES,
   ) {
-    this.socket = socket
+    this.epoch = 0
+    this.outbox = undefined
+    this.owner = null
     this.key = key
+    this.socket = socket
     this.dialect = dialect
     this.envelope = envelope
   }

@@ -11,8 +11,6 @@ const HEADS_MIN = 4
  */
 export class TaskTable {
   readonly #seed: number
-  /** The only task, until a second one comes: most clients have a single one here, and a table is made with each that comes. */
-  #only: Task | null = null
   #heads: (Task | null)[] | null = null
   #size = 0
 
@@ -26,8 +24,7 @@ export class TaskTable {
   }
 
   get(token: Token): Task | undefined {
-    if (this.#size === 0) return undefined
-    if (this.#heads === null) return this.#only?.token === token ? this.#only : undefined
+    if (this.#size === 0 || this.#heads === null) return undefined
     let task = this.#heads[this.#head(token, this.#heads)] ?? null
     while (task !== null) {
       if (task.token === token) return task
@@ -42,23 +39,15 @@ export class TaskTable {
 
   /** Its token must not be taken. While it is here the token stays as it is. */
   add(task: Task): void {
-    if (this.#heads === null && this.#size === 0) this.#only = task
-    else {
-      let heads = this.#heads
-      if (heads === null || this.#size === heads.length) heads = this.#grow()
-      this.#put(task, heads)
-    }
+    let heads = this.#heads
+    if (heads === null || this.#size === heads.length) heads = this.#grow()
+    this.#put(task, heads)
     this.#size++
   }
 
   /** @returns false when it is not here */
   remove(task: Task): boolean {
-    if (this.#heads === null) {
-      if (this.#only !== task) return false
-      this.#only = null
-      this.#size = 0
-      return true
-    }
+    if (this.#heads === null) return false
     const head = this.#head(task.token, this.#heads)
     let before: Task | null = null
     for (let at = this.#heads[head] ?? null; at !== null; at = at.tableNext) {
@@ -76,8 +65,8 @@ export class TaskTable {
 
   /** A copy, to go through while tasks come and go; in no order. */
   all(): Task[] {
-    if (this.#heads === null) return this.#only === null ? [] : [this.#only]
     const tasks: Task[] = []
+    if (this.#heads === null) return tasks
     for (const head of this.#heads) for (let at = head; at !== null; at = at.tableNext) tasks.push(at)
     return tasks
   }
@@ -99,7 +88,6 @@ export class TaskTable {
     const tasks = this.all()
     const heads = new Array<Task | null>(this.#heads === null ? HEADS_MIN : 2 * this.#heads.length).fill(null)
     for (const task of tasks) this.#put(task, heads)
-    this.#only = null
     this.#heads = heads
     return heads
   }
