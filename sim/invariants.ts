@@ -116,7 +116,7 @@ export class Ledger implements Watch {
   }
 
   /** Was there trouble since then between a task's client and the brokers that it knows, at either end included? */
-  clientTroubled(errand: Errand, since: number): boolean {
+  #clientTroubled(errand: Errand, since: number): boolean {
     const { troubles } = this
     const { cluster, client } = errand
     if (troubles.touched(place.client(client), since) || troubles.touched(place.clients(cluster), since))
@@ -132,7 +132,7 @@ export class Ledger implements Watch {
   #pathTroubled(errand: Errand): boolean {
     const { troubles } = this
     const since = errand.submittedAt - this.#terms.aftermathMs
-    if (this.clientTroubled(errand, since)) return true
+    if (this.#clientTroubled(errand, since)) return true
     for (const key of errand.givenTo()) {
       const name = nameOf(key)
       if (troubles.touched(place.worker(name), since)) return true
@@ -322,7 +322,7 @@ export class Ledger implements Watch {
     if (retries === 1 || slowPath) return
     const silentMs = retries * timeoutMs * (1 + 2 * drift)
     const since = Math.max(errand.submittedAt, at - silentMs) - clearMs
-    if (this.clientTroubled(errand, since)) return
+    if (this.#clientTroubled(errand, since)) return
     wrong(
       `nothing was wrong between client and broker since ${since.toFixed(1)} ms, and ${age.toFixed(1)} ms of ${errand.deadlineMs} are over`,
     )

@@ -479,14 +479,11 @@ export class Simulation {
     this.queue.push(cluster.workload.next(at), arrival, arrival.mark)
   }
 
-  /**
-   * The client changes its mind, unless the task is settled before. Not while something is wrong on its way to its broker: nobody
-   * repeats a client's CANCEL, and what is lost with it lasts as long as the client has other work or the task has time.
-   */
+  /** The client changes its mind, unless the task is settled before. */
   #willCancel(client: ClientNode, call: SimCall, at: number): void {
     this.later(at + this.#moods.logBetween(1, CANCELLED_WITHIN_MS), 6, (now) => {
       const { errand } = call
-      if (errand.settled || !client.alive || client.frozen || this.ledger.clientTroubled(errand, now)) return
+      if (errand.settled || !client.alive || client.frozen) return
       this.ledger.cancelled(client, call, now)
       client.act(() => client.core.cancel(call), now)
     })

@@ -243,8 +243,10 @@ export class Client<C extends Call> implements Machine {
         if (connection !== this.#current && !connection.closed) this.#abandon(connection, now)
         break
       case Kind.Heartbeat:
+        if (!record.ask) connection.answer()
+        break
       case Kind.Inventory:
-        // Their arrival says enough: lost answers are found by the calls' own timeouts.
+        // Its arrival says enough: lost answers are found by the calls' own timeouts.
         break
       default:
         this.counters.drop('out_of_place')
@@ -506,9 +508,18 @@ export class Client<C extends Call> implements Machine {
     // What was only held back never left; to a broker that has it, the sooner the slot is free the better.
     if (call.phase !== Phase.Sent || call.connection === undefined) return
     this.#port.send(call.connection, { kind: Kind.Cancel, token: call.token })
+    call.connection.remember(call.token)
+  }
+
+  /** In one message with the question that follows: whoever answers that has had them. */
+  #cancelAgain(connection: Connection): void {
+    if (connection.cancelled === null) return
+    for (const { token } of connection.cancelled) this.#port.send(connection, { kind: Kind.Cancel, token })
   }
 
   #ask(connection: Connection): void {
+    this.#cancelAgain(connection)
+    connection.asked++
     this.#port.send(connection, { kind: Kind.Heartbeat, ask: true, sent: connection.requestsSent })
   }
 
@@ -648,7 +659,7 @@ export class Client<C extends Call> implements Machine {
   /** The broker is back as another: it knows nothing of us, nor of what we sent to the one before. */
   #restart(connection: Connection, now: number): void {
     this.counters.brokerRestarts++
-    connection.requestsSent = 0
+    connection.startAnew()
     connection.endpoint.avoidUntil = 0
     this.#introduce(connection)
     let resent = 0

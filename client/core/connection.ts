@@ -1,3 +1,5 @@
+import type { Token } from '../../protocol/record.ts'
+
 /** More than any body has, and small enough for V8 to keep it in the object itself. */
 const BODY_MAX_UNKNOWN = 0x7fff_ffff
 
@@ -18,6 +20,16 @@ export class Endpoint {
   }
 }
 
+/** A CANCEL that may have been lost: a connection may break, and be made again, with neither end being told. */
+export interface Cancelled {
+  readonly token: Token
+  /** Once so many questions have been answered, one is among them that was sent with it: then it has come. */
+  readonly heardAfter: number
+}
+
+/** So many cancelled calls are remembered. What is lost of others costs a slot until their time is over. */
+const CANCELLED_MAX = 1024
+
 /** One opened socket, from its opening to its closing. */
 export class Connection {
   readonly endpoint: Endpoint
@@ -33,6 +45,11 @@ export class Connection {
   heard = 0
   lastHeardAt: number
   requestsSent = 0
+  /** HEARTBEATs that ask for one, and those that came. */
+  asked = 0
+  answered = 0
+  /** Oldest first; null: none. */
+  cancelled: Cancelled[] | null = null
   /** Calls that await their answer here, and how many of them are held back. */
   calls = 0
   held = 0
@@ -42,5 +59,28 @@ export class Connection {
     this.endpoint = endpoint
     this.bodyMax = endpoint.bodyMax
     this.lastHeardAt = now
+  }
+
+  /** A CANCEL has been sent: it goes with each question from now on. */
+  remember(token: Token): void {
+    this.cancelled ??= []
+    if (this.cancelled.length === CANCELLED_MAX) this.cancelled.shift()
+    this.cancelled.push({ token, heardAfter: this.asked + 1 })
+  }
+
+  /** A question has been answered: what was sent with those before has come as well. */
+  answer(): void {
+    this.answered++
+    if (this.cancelled === null) return
+    this.cancelled = this.cancelled.filter(({ heardAfter }) => heardAfter > this.answered)
+    if (this.cancelled.length === 0) this.cancelled = null
+  }
+
+  /** The broker is another one: it knows nothing of what was asked and cancelled before. */
+  startAnew(): void {
+    this.requestsSent = 0
+    this.asked = 0
+    this.answered = 0
+    this.cancelled = null
   }
 }

@@ -251,6 +251,43 @@ describe('a request', () => {
     expect(s.outcome(call)).toBeUndefined()
     expect(s.client.outstanding).toBe(0)
   })
+
+  test('that is cancelled is so with each heartbeat, until one has been answered that was sent after it', () => {
+    const s = new Scene()
+    const long = { timeoutMs: 60_000, deadlineMs: 600_000 }
+    s.submit(long)
+    const call = s.submit(long)
+    const { token } = call
+    s.client.cancel(call)
+    const said = () => s.of(Kind.Cancel).length
+    expect(said()).toBe(1)
+    // Lost, with the connection perhaps, and nobody has noticed.
+    s.pass(2000)
+    expect(said()).toBe(3)
+    // This may be the answer to the question that was sent before.
+    s.beat()
+    s.pass(1000)
+    expect(said()).toBe(4)
+    s.beat()
+    s.pass(3000)
+    expect(said()).toBe(4)
+    expect(s.of(Kind.Cancel)).toEqual(Array(4).fill({ kind: Kind.Cancel, token }))
+  })
+
+  test('that is cancelled is forgotten by a broker that restarts, and of a hundred thousand only the last are repeated', () => {
+    const s = new Scene({ outstandingMax: 200_000 })
+    const long = { timeoutMs: 60_000, deadlineMs: 600_000 }
+    s.submit(long)
+    s.beat()
+    for (let i = 0; i < 100_000; i++) s.client.cancel(s.submit(long))
+    s.sent.length = 0
+    s.pass(1000)
+    expect(s.of(Kind.Cancel).length).toBe(1024)
+    s.sent.length = 0
+    s.beat(501)
+    s.pass(1000)
+    expect(s.of(Kind.Cancel)).toEqual([])
+  })
 })
 
 describe('silence', () => {
