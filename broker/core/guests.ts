@@ -71,7 +71,13 @@ export class Guests {
           break
         case Kind.Heartbeat:
           // More: some were lost. Fewer: it counts anew, having lost us and found us at another address.
-          if (record.sent !== guest.received) this.#inventory(guest, record.sent)
+          if (record.sent !== guest.received) {
+            guest.inventoriesLeft = Math.ceil(config.stateTtlMs / config.stateIntervalMs) + 1
+            this.#inventory(guest, record.sent)
+          } else if (guest.inventoriesLeft > 0) {
+            guest.inventoriesLeft--
+            this.#inventory(guest, record.sent)
+          }
           if (record.ask) port.send(guest.link, { kind: Kind.Heartbeat, ask: false, sent: guest.answered })
           break
         case Kind.Audit:

@@ -320,8 +320,11 @@ describe('borrowing', () => {
     north.sent++
     north.heartbeat()
     expect(north.got(Kind.Inventory)).toEqual([{ kind: Kind.Inventory, received: 2, tokens: [1] }])
-    north.heartbeat()
-    expect(north.got(Kind.Inventory)).toHaveLength(1)
+    // It may be lost as well, and the counts agree from now on: as many times as heartbeats fit into the TTL, and once more.
+    for (let i = 0; i < 10; i++) north.heartbeat()
+    expect(north.got(Kind.Inventory)).toEqual(
+      Array.from({ length: 5 }, () => ({ kind: Kind.Inventory, received: 2, tokens: [1] })),
+    )
   })
 
   test('a requester that has begun to count anew is counted with', () => {

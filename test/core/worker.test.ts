@@ -291,6 +291,21 @@ describe('heartbeats', () => {
     expect(s.took()).toEqual(Array.from({ length: 5 }, () => beat(0)))
   })
 
+  // Seed 3351: the inventory was lost with a connection that neither end saw break, and the counts agreed from then on.
+  test('that have counted more REQUESTs than came bring an inventory with as many of ours as may be missed, and one more', () => {
+    const s = new Scene().signIn()
+    s.give(1)
+    s.hear(beat(3))
+    s.took()
+    const inventories = Array.from({ length: LIVENESS + 3 }, () => {
+      s.hear(beat(3))
+      s.pass(1000)
+      return s.took().filter(({ kind }) => kind === Kind.Inventory)
+    })
+    const one = [{ kind: Kind.Inventory, received: 3, tokens: [1] }]
+    expect(inventories).toEqual([...Array.from({ length: LIVENESS + 1 }, () => one), [], []])
+  })
+
   test('that count more REQUESTs than came make an inventory, once', () => {
     const s = new Scene().signIn()
     s.give(1)

@@ -81,6 +81,8 @@ export class Worker<A extends Assignment> implements Machine {
   #offered = 0
   /** Heartbeats that the offer goes with once more: whoever has missed them all has given us up. */
   #offersLeft = 0
+  /** And those that an inventory goes with: since it was made the counts agree, and nobody asks for it again. */
+  #inventoriesLeft = 0
   /** Answers that wait for the broker's word. */
   #kept: (Reply | Partial)[] | null = null
   #keptOctets = 0
@@ -417,6 +419,7 @@ export class Worker<A extends Assignment> implements Machine {
 
   /** The broker's count is the one that holds; what it does not find in the list is lost. */
   #count(sent: number): void {
+    if (sent !== this.#received) this.#inventoriesLeft = this.#config.liveness + 1
     if (sent > this.#received) this.counters.requestsLost += sent - this.#received
     this.#received = sent
     this.#inventory()
@@ -524,6 +527,10 @@ export class Worker<A extends Assignment> implements Machine {
         this.#offer()
       }
       this.#beat()
+      if (this.#inventoriesLeft > 0) {
+        this.#inventoriesLeft--
+        this.#inventory()
+      }
     }
   }
 
