@@ -50,8 +50,8 @@ export const SIMULATIONS_QUICK: readonly SimulationCase[] = [
 export const SIMULATIONS: readonly SimulationCase[] = [
   FOUNDING,
   // Enough events that the compiler's warm-up is little of it; of a thousand clusters no more than that a million pairs meet.
-  ofClusters(12, 60_000),
-  ofClusters(100, 10_000),
+  ofClusters(12, 600_000),
+  ofClusters(100, 50_000),
   ofClusters(1000, 100),
 ]
 
