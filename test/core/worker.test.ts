@@ -306,6 +306,16 @@ describe('heartbeats', () => {
     expect(inventories).toEqual([...Array.from({ length: LIVENESS + 1 }, () => one), [], []])
   })
 
+  // It may count from an earlier sign-in: a broker that has given us a task since would take that one for lost.
+  test('bring no inventory from before a sign-in that has not been answered', () => {
+    const s = new Scene().signIn()
+    s.hear(beat(3))
+    while (s.opened.length < 2) s.pass(BEAT / 2)
+    expect(s.took().filter(({ kind }) => kind === Kind.Inventory)).not.toEqual([])
+    s.pass(2 * BEAT)
+    expect(s.took().map(({ kind }) => kind)).toEqual([Kind.Heartbeat, Kind.Heartbeat])
+  })
+
   test('that count more REQUESTs than came make an inventory, once', () => {
     const s = new Scene().signIn()
     s.give(1)

@@ -621,7 +621,9 @@ export class Worker<A extends Assignment> implements Machine {
     })
     // Before READY: at once after it the broker may give us tasks, which must not be missed in this list.
     if (this.#received > 0 || this.running > 0) this.#inventory()
-    // Of this one, the answer to the HELLO in the same message says that it has come.
+    // The answer to the HELLO in the same message says that both have come. Said once more before that, an inventory would
+    // count from an earlier sign-in, and what the broker has given us since would be taken for lost.
+    this.#inventoriesLeft = 0
     this.#offersLeft = 0
     this.#offer()
   }
