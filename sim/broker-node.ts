@@ -179,9 +179,18 @@ export class BrokerNode extends Listener implements BrokerPort {
     }
     this.#batchCount++
     batch.link = link
-    batch.pipe = outbox instanceof Pipe ? outbox : null
+    // Not only when the turn ends: what else it reads from the same sender is from whoever it has an answer for now.
+    batch.pipe = outbox instanceof Pipe ? outbox : this.#pipeTo(link)
     link.outbox = batch
     return batch
+  }
+
+  /** What somebody opened to us, as it stands now: from here on its messages are from whoever is behind the link. */
+  #pipeTo(link: Link): Pipe | null {
+    if (link.socket === 'cloudbe') return null
+    const pipe = this.#pipes[link.socket].get(link.key) ?? null
+    if (pipe !== null) pipe.link = link
+    return pipe
   }
 
   /** A task of that service is given to a worker or a peer. It may come back in the same turn. */
@@ -284,10 +293,8 @@ export class BrokerNode extends Listener implements BrokerPort {
   #transmit(link: Link, before: Pipe | null, records: readonly Record[]): void {
     let pipe = before
     // What others opened is gone when it does not stand; what we opened is made anew by itself.
-    if (link.socket !== 'cloudbe' && (pipe === null || pipe.bound !== this || !pipe.up)) {
-      pipe = this.#pipes[link.socket].get(link.key) ?? null
-      if (pipe !== null) pipe.link = link
-    }
+    if (link.socket !== 'cloudbe' && (pipe === null || pipe.bound !== this || !pipe.up))
+      pipe = this.#pipeTo(link)
     link.outbox = pipe
     if (pipe === null) {
       this.#failed.push({ link, records, reason: 'unreachable' })

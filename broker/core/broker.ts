@@ -131,8 +131,8 @@ export class Broker implements Machine {
   // Once it has said goodbye the broker is deaf: an answer would bring it back to life for whoever hears it.
 
   /**
-   * @param link by which this core last wrote to the sender, if the caller knows: saves looking it up by its key. Whoever gives
-   * it once for a key gives it always, until the connection ends.
+   * @param link by which this core last wrote to the sender, whether that has left or waits for the end of the turn, if the
+   * caller knows: saves looking it up by its key. Whoever gives it once for a key gives it always, until the connection ends.
    */
   localfe(key: string, message: Message, now: number, link: Link | null = null): void {
     if (this.#left) return
