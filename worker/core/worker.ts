@@ -527,7 +527,8 @@ export class Worker<A extends Assignment> implements Machine {
         this.#offer()
       }
       this.#beat()
-      if (this.#inventoriesLeft > 0) {
+      // Until its sign-in is answered it may count from an earlier one: what the broker has given us since would be taken for lost.
+      if (this.#signedIn && this.#inventoriesLeft > 0) {
         this.#inventoriesLeft--
         this.#inventory()
       }
@@ -621,9 +622,7 @@ export class Worker<A extends Assignment> implements Machine {
     })
     // Before READY: at once after it the broker may give us tasks, which must not be missed in this list.
     if (this.#received > 0 || this.running > 0) this.#inventory()
-    // The answer to the HELLO in the same message says that both have come. Said once more before that, an inventory would
-    // count from an earlier sign-in, and what the broker has given us since would be taken for lost.
-    this.#inventoriesLeft = 0
+    // Of this one, the answer to the HELLO in the same message says that it has come.
     this.#offersLeft = 0
     this.#offer()
   }
