@@ -1,11 +1,12 @@
+import { WORD } from '../../protocol/native.ts'
 import type { Token } from '../../protocol/record.ts'
 import type { Call } from './call.ts'
 import { DeadlineWheel } from './deadline-wheel.ts'
 
-/** Tokens are an index, in the high bits, and a nonce in these low ones. */
-export const WORD = 0x1_0000_0000
-
-/** A client's calls beyond the first, by the index in their tokens, and their deadlines. Most clients never need one. */
+/**
+ * A client's calls beyond the first, by the index in the high word of their tokens, and their deadlines; the low word is a
+ * nonce. Most clients never need one.
+ */
 export class CallTable<C extends Call> {
   readonly wheel = new DeadlineWheel<C>()
   /** By index; that of 0 is kept elsewhere. */
