@@ -4,7 +4,7 @@ import type { BrokerEvent } from '../broker/core/event.ts'
 import { Link, type UndeliveredReason } from '../broker/core/link.ts'
 import type { BrokerPort } from '../broker/core/port.ts'
 import { ErrorCode } from '../protocol/error-code.ts'
-import { Kind, type Message, type Record, type State } from '../protocol/record.ts'
+import { type Heartbeat, Kind, type Message, type Record, type State } from '../protocol/record.ts'
 import type { EventQueue } from './event-queue.ts'
 import { type Network, Pipe } from './network.ts'
 import { type Clock, Listener } from './node.ts'
@@ -56,6 +56,8 @@ export class BrokerNode extends Listener implements BrokerPort {
   /** What there is for links, the first so many. */
   readonly #batches: Batch[] = []
   #batchCount = 0
+  /** The heartbeat that was sent last. */
+  #beatAlone: Record[] = []
   readonly #failed: { link: Link; records: readonly Record[]; reason: UndeliveredReason }[] = []
 
   constructor(
@@ -161,7 +163,7 @@ export class BrokerNode extends Listener implements BrokerPort {
     const { outbox } = link
     const batch = outbox instanceof Batch ? outbox : this.#batchFor(link, outbox)
     const { records } = batch
-    if (records === null) batch.records = [record]
+    if (records === null) batch.records = record.kind === Kind.Heartbeat ? this.#alone(record) : [record]
     else if (records.length === 1 && records[0] !== undefined) {
       // The second is often the last, and `push` would make room for sixteen more.
       batch.records = [records[0], record]
@@ -169,6 +171,12 @@ export class BrokerNode extends Listener implements BrokerPort {
     if (record.kind === Kind.Request) this.#watch.requested(this, link, record)
     else if (record.kind === Kind.Reply && record.code === ErrorCode.Busy)
       this.#watch.turnedAway(this, record)
+  }
+
+  /** A list of one is never written to: the same heartbeat to a thousand peers needs one list. */
+  #alone(beat: Heartbeat): Record[] {
+    if (this.#beatAlone[0] !== beat) this.#beatAlone = [beat]
+    return this.#beatAlone
   }
 
   #batchFor(link: Link, outbox: unknown): Batch {
