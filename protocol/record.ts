@@ -317,3 +317,6 @@ export interface Message {
 }
 
 export const EMPTY_BODY: Uint8Array = new Uint8Array(0)
+
+/** The largest body of who has not said it yet: more than any has, and small enough for V8 to keep it in the object itself. */
+export const BODY_MAX_UNKNOWN = 0x7fff_ffff

@@ -1,7 +1,4 @@
-import type { Token } from '../../protocol/record.ts'
-
-/** More than any body has, and small enough for V8 to keep it in the object itself. */
-const BODY_MAX_UNKNOWN = 0x7fff_ffff
+import { BODY_MAX_UNKNOWN, type Token } from '../../protocol/record.ts'
 
 /** One address a broker may be reached at. */
 export class Endpoint {

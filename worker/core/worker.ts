@@ -1,7 +1,15 @@
 import { ErrorCode } from '../../protocol/error-code.ts'
 import type { Machine } from '../../protocol/machine.ts'
 import type { Hello, Message, Partial, Record, Reject, Reply, Request, Token } from '../../protocol/record.ts'
-import { EMPTY_BODY, Kind, RejectReason, Role, VERSION_MAJOR, VERSION_MINOR } from '../../protocol/record.ts'
+import {
+  BODY_MAX_UNKNOWN,
+  EMPTY_BODY,
+  Kind,
+  RejectReason,
+  Role,
+  VERSION_MAJOR,
+  VERSION_MINOR,
+} from '../../protocol/record.ts'
 import type { Assignment, Failure } from './assignment.ts'
 import type { WorkerCoreConfig } from './config.ts'
 import { WorkerCounters } from './counters.ts'
@@ -17,9 +25,6 @@ const Phase = {
   Stopped: 3,
 } as const
 type Phase = (typeof Phase)[keyof typeof Phase]
-
-/** More than any body has, and small enough for V8 to keep it in the object itself. */
-const BODY_MAX_UNKNOWN = 0x7fff_ffff
 
 const NOBODY: Failure = {
   code: ErrorCode.Cancelled,
