@@ -19,7 +19,7 @@ export class Guest extends Timed {
   /** A slot that its task has left is news for it in this turn; and the next guest of whom that is so. */
   toTell = false
   nextToTell: Guest | null = null
-  /** Of its heartbeats so many more are answered with an inventory: since it was made the counts agree, and it may be lost. */
+  /** So many heartbeats are answered with an inventory: from the first on the counts agree, and each may be lost. */
   inventoriesLeft = 0
   /** Until when its count is repeated in every state: a lost publication must not leave it guessing. */
   publishUntil = Number.NEGATIVE_INFINITY

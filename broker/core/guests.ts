@@ -1,7 +1,6 @@
 import { ErrorCode } from '../../protocol/error-code.ts'
 import {
   EMPTY_BODY,
-  type Heartbeat,
   type Hello,
   Kind,
   type Message,
@@ -15,6 +14,7 @@ import type { Context } from './context.ts'
 import { Guest } from './guest.ts'
 import { Link } from './link.ts'
 import type { Peers } from './peers.ts'
+import { SharedHeartbeat } from './shared-heartbeat.ts'
 import type { Task } from './task.ts'
 
 /** cloudfe: peers that send us their tasks. What comes from a peer runs here at once or soon, or goes back; it is never sent
@@ -25,7 +25,7 @@ export class Guests {
   readonly counted = new Set<Guest>()
   readonly #context: Context
   readonly #peers: Peers
-  #beatSaid: Heartbeat = { kind: Kind.Heartbeat, ask: false, sent: 0 }
+  readonly #beat = new SharedHeartbeat(false)
 
   constructor(context: Context, peers: Peers) {
     this.#context = context
@@ -73,14 +73,13 @@ export class Guests {
           break
         case Kind.Heartbeat:
           // More: some were lost. Fewer: it counts anew, having lost us and found us at another address.
-          if (record.sent !== guest.received) {
-            guest.inventoriesLeft = Math.ceil(config.stateTtlMs / config.stateIntervalMs) + 1
-            this.#inventory(guest, record.sent)
-          } else if (guest.inventoriesLeft > 0) {
+          if (record.sent !== guest.received)
+            guest.inventoriesLeft = Math.ceil(config.stateTtlMs / config.stateIntervalMs) + 2
+          if (guest.inventoriesLeft > 0) {
             guest.inventoriesLeft--
             this.#inventory(guest, record.sent)
           }
-          if (record.ask) port.send(guest.link, this.#beat(guest.answered))
+          if (record.ask) port.send(guest.link, this.#beat.with(guest.answered))
           break
         case Kind.Audit:
           this.#inventory(guest, record.sent)
@@ -125,12 +124,6 @@ export class Guests {
       attempt: task.starts,
       partials: task.current === null ? 0 : task.streamed,
     })
-  }
-
-  /** Most guests have been answered as little as each other: a thousand of them need no thousand records. */
-  #beat(sent: number): Heartbeat {
-    if (this.#beatSaid.sent !== sent) this.#beatSaid = { kind: Kind.Heartbeat, ask: false, sent }
-    return this.#beatSaid
   }
 
   #welcome(guest: Guest, hello: Hello, now: number): boolean {

@@ -1,5 +1,4 @@
 import {
-  type Heartbeat,
   type Hello,
   Kind,
   type Message,
@@ -16,6 +15,7 @@ import type { Context } from './context.ts'
 import type { Link } from './link.ts'
 import { Offer, Peer } from './peer.ts'
 import { digestWith } from './peer-list.ts'
+import { SharedHeartbeat } from './shared-heartbeat.ts'
 
 type HowMet = 'configured' | 'admin' | 'gossip' | 'hello'
 
@@ -61,7 +61,7 @@ export class Peers {
   #connections = 0
   /** Who is up has changed: our peers ought to know. */
   #newsToTell = false
-  #beatSaid: Heartbeat = { kind: Kind.Heartbeat, ask: true, sent: 0 }
+  readonly #heartbeat = new SharedHeartbeat(true)
   /** Heartbeats since the last comparison, and how many comparisons there have been. */
   #beats = 0
   #comparisons = 0
@@ -480,7 +480,7 @@ export class Peers {
       if (peer.phase === 'up') {
         if (news || !peer.knowsUs || peer.hellos > 0 || peer === compared)
           port.send(peer.link, this.#context.helloPeer(peer.name))
-        port.send(peer.link, this.#heartbeat(peer.sent))
+        port.send(peer.link, this.#heartbeat.with(peer.sent))
         // Its states tell for so long what it has received; they may all have been lost.
         const unseenForMs = peer.countUnseen() * config.stateIntervalMs
         if (peer.missedCancel || unseenForMs > 2 * config.stateTtlMs)
@@ -499,12 +499,6 @@ export class Peers {
       if (peer.hellos >= HELLOS_PER_CONNECTION) this.#reconnect(peer)
       this.#greet(peer)
     }
-  }
-
-  /** Most peers are sent no tasks: they all get one and the same. */
-  #heartbeat(sent: number): Heartbeat {
-    if (this.#beatSaid.sent !== sent) this.#beatSaid = { kind: Kind.Heartbeat, ask: true, sent }
-    return this.#beatSaid
   }
 
   /**
