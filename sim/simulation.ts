@@ -34,6 +34,8 @@ export interface SimulationOptions {
   eventsMax?: number
   /** Called now and then with the virtual time. */
   onProgress?: (at: number) => void
+  /** Called once, when all that lives for long has been made and is connected. */
+  onSettled?: () => void
 }
 
 export const NO_TASK_IS_LOST = 'no task is lost while its client lives and any worker lives'
@@ -132,6 +134,9 @@ const SAMPLES_PER_BUCKET = 5
 
 /** Beyond so many clusters checks that visit every pair of them, or all that one knows, are seldom made. */
 const MANY_CLUSTERS = 100
+
+/** By then everybody has connected and signed in, unless something is wrong from the beginning; ms. */
+const SETTLED_MS = 1000
 
 /** As many events have happened as were asked for. */
 export class Enough extends Error {
@@ -548,6 +553,10 @@ export class Simulation {
    */
   run(): Summary {
     const { p } = this
+    if (p.durationMs > SETTLED_MS) {
+      this.advance(SETTLED_MS)
+      this.options.onSettled?.()
+    }
     this.advance(p.durationMs)
     this.#arriving = false
     this.faults.healAll(this.at)
