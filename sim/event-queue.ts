@@ -1,8 +1,10 @@
 /**
  * What is going to happen, in order of time; what happens at the same time, in the order it was scheduled. Two stages, as
  * in a calendar queue (Brown, CACM 1988): what is due soon is in a 4-ary heap so small that it stays in the processor's
- * first cache; what is due later waits unsorted in a ring of buckets, each of which joins the heap when its time has come.
- * All but the items themselves lies in typed arrays, and an item is never moved.
+ * first cache; what is due later waits unsorted in a ring of buckets, each of which joins the heap when its time has come. A
+ * crowded bucket is first spread over a rung of finer ones, as in a ladder queue (Tang, Goh and Thng, TOMACS 2005): when a
+ * thousand brokers tell each other something at once, a million things happen within ten milliseconds. All but the items
+ * themselves lies in typed arrays, and an item is never moved.
  */
 
 /** Something that happens at a moment of virtual time. */
@@ -45,6 +47,10 @@ export class Timers {
 }
 /** A bucket takes what is due within so long, ms: a power of two, so that no rounding puts anything out of order. */
 const BUCKET_MS = 0.25
+/** A bucket with more than so many is spread over a rung of its own before any of it joins the heap. */
+const SPREAD = 256
+/** Parts of a bucket on that rung, a power of two for the same reason. */
+const RUNG = 512
 /** Buckets in the ring; what is due later than that waits in the last one and is looked at again then. */
 const BUCKETS = 16_384
 const NONE = -1
@@ -65,8 +71,12 @@ export class EventQueue {
   #heap = new Int32Array(FIRST_CAPACITY)
   #heaped = 0
   readonly #buckets = new Int32Array(BUCKETS).fill(NONE)
-  /** All buckets up to and with this one, counted from the beginning of time, are in the heap. */
+  /** All buckets before this one, counted from the beginning of time, have been emptied; and it, unless it is on the rung. */
   #cursor = 0
+  /** What is left of the bucket at the cursor, if that had many: by parts, of which those up to this one are in the heap. */
+  readonly #rung = new Int32Array(RUNG).fill(NONE)
+  #rungLeft = 0
+  #rungCursor = 0
   #length = 0
   #pushed = 0
   /** Now: when the item that `pop` returned last happens, or later if nothing does until then; ms. */
@@ -103,8 +113,9 @@ export class EventQueue {
     this.#keys[2 * place] = time
     this.#keys[2 * place + 1] = number
     const bucket = Math.floor(time / BUCKET_MS)
-    if (bucket <= this.#cursor) this.#intoHeap(time, number, place)
-    else this.#intoBucket(bucket, place)
+    if (bucket > this.#cursor) this.#intoBucket(bucket, place)
+    else if (this.#rungLeft === 0 || bucket < this.#cursor || !this.#intoRung(time, place))
+      this.#intoHeap(time, number, place)
   }
 
   pop(): Happening | undefined {
@@ -128,23 +139,56 @@ export class EventQueue {
     this.#buckets[index] = place
   }
 
-  /** Takes the next bucket that has anything into the heap; there is one. */
+  /** @returns false when its part of the bucket is in the heap already */
+  #intoRung(time: number, place: number): boolean {
+    const part = Math.floor((time / BUCKET_MS - this.#cursor) * RUNG)
+    if (part <= this.#rungCursor) return false
+    this.#next[place] = this.#rung[part] as number
+    this.#rung[part] = place
+    this.#rungLeft++
+    return true
+  }
+
+  /** Takes what is due next into the heap; there is something. */
   #refill(): void {
-    const buckets = this.#buckets
     while (this.#heaped === 0) {
-      do this.#cursor++
-      while (buckets[this.#cursor & (BUCKETS - 1)] === NONE)
-      const index = this.#cursor & (BUCKETS - 1)
-      let place = buckets[index] as number
-      buckets[index] = NONE
-      while (place !== NONE) {
-        const next = this.#next[place] as number
-        const time = this.#keys[2 * place] as number
-        const bucket = Math.floor(time / BUCKET_MS)
-        if (bucket <= this.#cursor) this.#intoHeap(time, this.#keys[2 * place + 1] as number, place)
-        else this.#intoBucket(bucket, place)
-        place = next
-      }
+      if (this.#rungLeft > 0) this.#takePart()
+      else this.#takeBucket()
+    }
+  }
+
+  #takeBucket(): void {
+    const buckets = this.#buckets
+    do this.#cursor++
+    while (buckets[this.#cursor & (BUCKETS - 1)] === NONE)
+    const index = this.#cursor & (BUCKETS - 1)
+    let place = buckets[index] as number
+    buckets[index] = NONE
+    let count = 0
+    for (let p = place; p !== NONE && count <= SPREAD; p = this.#next[p] as number) count++
+    this.#rungCursor = -1
+    while (place !== NONE) {
+      const next = this.#next[place] as number
+      const time = this.#keys[2 * place] as number
+      const bucket = Math.floor(time / BUCKET_MS)
+      if (bucket > this.#cursor) this.#intoBucket(bucket, place)
+      else if (count > SPREAD) this.#intoRung(time, place)
+      else this.#intoHeap(time, this.#keys[2 * place + 1] as number, place)
+      place = next
+    }
+  }
+
+  #takePart(): void {
+    const rung = this.#rung
+    do this.#rungCursor++
+    while (rung[this.#rungCursor] === NONE)
+    let place = rung[this.#rungCursor] as number
+    rung[this.#rungCursor] = NONE
+    while (place !== NONE) {
+      const next = this.#next[place] as number
+      this.#rungLeft--
+      this.#intoHeap(this.#keys[2 * place] as number, this.#keys[2 * place + 1] as number, place)
+      place = next
     }
   }
 
