@@ -219,12 +219,12 @@ interface HeapLimits {
 }
 
 /**
- * What pairs of clusters have fills the memory: with a thousand of them collecting in time saves a quarter of it, 3.3 GB
- * resident instead of 4.6, at no cost in processor time that could be seen.
+ * With a thousand clusters what their pairs have fills the memory. A young generation of 128 MB takes 0.1 GB more than one of
+ * 16, and a fifth less time, since a message to each of a million pairs outlives the smaller; one of 256, 0.4 GB more.
  */
 function memoryFor(clusters: number): HeapLimits {
   if (clusters <= MANY_CLUSTERS) return { young: 256, old: 6144, alone: true }
-  return { young: 16, old: Math.ceil(3500 * Math.max(1, (clusters / 1000) ** 2)), alone: false }
+  return { young: 128, old: Math.ceil(3500 * Math.max(1, (clusters / 1000) ** 2)), alone: false }
 }
 
 /**
