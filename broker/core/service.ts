@@ -124,6 +124,11 @@ export class Services {
     return service
   }
 
+  /** Whether `open` would find it, or room for it. */
+  hasRoomFor(name: string): boolean {
+    return this.byName.size < this.#max || this.byName.has(name)
+  }
+
   /** Forgets a service that nobody has a use for. */
   release(service: Service): void {
     if (service.idle) this.byName.delete(service.name)

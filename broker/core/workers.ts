@@ -272,11 +272,12 @@ export class Workers {
   #offer(worker: Worker, ready: Ready, now: number): void {
     const slots = Math.min(ready.slots, SLOTS_MAX)
     const services = [...new Set(ready.services)].slice(0, SERVICES_PER_WORKER_MAX)
-    const served = worker.services()
+    const served = worker.services().map(({ name }) => name)
+    // What there was no room for is news again only when there is: READY may be repeated with each heartbeat.
     const unchanged =
       slots === worker.slots &&
-      services.length === served.length &&
-      served.every(({ name }) => services.includes(name))
+      served.every((name) => services.includes(name)) &&
+      services.every((name) => served.includes(name) || !this.#context.scheduler.services.hasRoomFor(name))
     if (unchanged) return
     this.#setOffer(worker, slots, services, now)
   }

@@ -115,6 +115,29 @@ describe('local workers', () => {
     expect(rig.free()).toBe(0)
   })
 
+  test('a service beyond servicesMax is said to be so once, however often READY is repeated, and opened when there is room', () => {
+    const rig = new Rig({ servicesMax: 2 })
+    rig.worker('w1', { services: ['a'] }).ready()
+    const w2 = rig.worker('w2', { services: ['b'] }).ready()
+    const w3 = rig.worker('w3', { services: ['c', 'a', 'd'] }).ready()
+    const said = () => rig.eventsOf('worker-ready').filter(({ worker }) => worker === 'w3').length
+    const dropped = () => rig.broker.counters.dropped.get('services_max') ?? 0
+    expect([said(), dropped()]).toEqual([1, 2])
+    for (let i = 0; i < 5; i++) w3.ready()
+    expect([said(), dropped()]).toEqual([1, 2])
+    expect(rig.free('a')).toBe(2)
+    w2.disconnect()
+    w3.ready()
+    expect([said(), dropped()]).toEqual([2, 3])
+    expect([rig.free('c'), rig.free('a')]).toEqual([1, 2])
+    w3.ready()
+    expect([said(), dropped()]).toEqual([2, 3])
+    // Of no use to anybody else, `c` makes room for what is named in its stead.
+    w3.services = ['a', 'd']
+    w3.ready()
+    expect([said(), rig.free('c'), rig.free('d')]).toEqual([3, 0, 1])
+  })
+
   test('a worker that turns a task away gets no other until it is heard from again', () => {
     const rig = new Rig()
     const w1 = rig.worker('w1', { slots: 2 }).ready()
