@@ -204,7 +204,7 @@ export interface Cancel {
 /**
  * I am here. `sent` counts the sender's REQUESTs (requester) or final answers (executor: REPLY and REJECT) on this
  * link so far: a link keeps order, so a receiver that has seen fewer knows that some were lost and asks for, or sends,
- * an INVENTORY.
+ * an INVENTORY. From a client it numbers the client's questions instead, and the broker's answer says which one it answers.
  */
 export interface Heartbeat {
   readonly kind: typeof Kind.Heartbeat

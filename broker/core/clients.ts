@@ -100,7 +100,7 @@ export class Clients implements ClientRegistry {
           if (record.major === VERSION_MAJOR) port.send(client.link, this.#context.helloLocal())
           break
         case Kind.Heartbeat:
-          if (record.ask) port.send(client.link, { kind: Kind.Heartbeat, ask: false, sent: 0 })
+          if (record.ask) port.send(client.link, { kind: Kind.Heartbeat, ask: false, sent: record.sent })
           break
         case Kind.Credit: {
           const task = client.task(record.token)

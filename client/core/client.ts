@@ -244,7 +244,7 @@ export class Client<C extends Call> implements Machine {
         if (connection !== this.#current && !connection.closed) this.#abandon(connection, now)
         break
       case Kind.Heartbeat:
-        if (!record.ask) connection.answer()
+        if (!record.ask) connection.answer(record.sent)
         break
       case Kind.Inventory:
         // Its arrival says enough: lost answers are found by the calls' own timeouts.
@@ -458,7 +458,6 @@ export class Client<C extends Call> implements Machine {
     call.phase = Phase.Sent
     call.sends++
     call.sentToEpoch = connection.epoch
-    connection.requestsSent++
     this.counters.requestsSent++
     if (call.sends > 1) this.counters.requestsResent++
     this.#port.send(connection, {
@@ -521,7 +520,7 @@ export class Client<C extends Call> implements Machine {
   #ask(connection: Connection): void {
     this.#cancelAgain(connection)
     connection.asked++
-    this.#port.send(connection, { kind: Kind.Heartbeat, ask: true, sent: connection.requestsSent })
+    this.#port.send(connection, { kind: Kind.Heartbeat, ask: true, sent: connection.asked })
   }
 
   // Time.

@@ -20,8 +20,8 @@ export class Endpoint {
 /** A CANCEL that may have been lost: a connection may break, and be made again, with neither end being told. */
 export interface Cancelled {
   readonly token: Token
-  /** Once so many questions have been answered, one is among them that was sent with it: then it has come. */
-  readonly heardAfter: number
+  /** The first question that it was sent with: once this one or a later one is answered, it has come. */
+  readonly question: number
 }
 
 /** So many cancelled calls are remembered. What is lost of others costs a slot until their time is over. */
@@ -41,9 +41,9 @@ export class Connection {
   /** Messages heard in all, and when the last came. */
   heard = 0
   lastHeardAt: number
-  requestsSent = 0
-  /** HEARTBEATs that ask for one, and those that came. */
+  /** The last HEARTBEAT that asked for one, counted from 1 and never anew: its answer names it. */
   asked = 0
+  /** The last that was answered. */
   answered = 0
   /** Oldest first; null: none. */
   cancelled: Cancelled[] | null = null
@@ -62,22 +62,26 @@ export class Connection {
   remember(token: Token): void {
     this.cancelled ??= []
     if (this.cancelled.length === CANCELLED_MAX) this.cancelled.shift()
-    this.cancelled.push({ token, heardAfter: this.asked + 1 })
+    this.cancelled.push({ token, question: this.asked + 1 })
   }
 
-  /** A question has been answered: what was sent with those before has come as well. */
-  answer(): void {
-    this.answered++
+  /**
+   * A question has been answered: what was sent with it has come.
+   *
+   * @param named 0: the broker does not say which. It may be any from the next one on, and counts as that.
+   */
+  answer(named: number): void {
+    const question = named === 0 ? this.answered + 1 : named
+    if (question <= this.answered || question > this.asked) return
+    this.answered = question
     if (this.cancelled === null) return
-    this.cancelled = this.cancelled.filter(({ heardAfter }) => heardAfter > this.answered)
+    this.cancelled = this.cancelled.filter((one) => one.question > question)
     if (this.cancelled.length === 0) this.cancelled = null
   }
 
   /** The broker is another one: it knows nothing of what was asked and cancelled before. */
   startAnew(): void {
-    this.requestsSent = 0
-    this.asked = 0
-    this.answered = 0
+    this.answered = this.asked
     this.cancelled = null
   }
 }

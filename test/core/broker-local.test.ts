@@ -427,6 +427,15 @@ describe('workers that fail', () => {
 })
 
 describe('clients', () => {
+  test('who asks is told which of its questions is answered', () => {
+    const rig = new Rig()
+    const c1 = rig.client('c1')
+    for (const sent of [1, 7, 2 ** 53 - 1]) c1.say({ kind: Kind.Heartbeat, ask: true, sent })
+    expect(c1.got(Kind.Heartbeat)).toEqual(
+      [1, 7, 2 ** 53 - 1].map((sent) => ({ kind: Kind.Heartbeat, ask: false, sent })),
+    )
+  })
+
   test('a retry of a running task attaches to it', () => {
     const rig = new Rig()
     const w1 = rig.worker('w1').ready()

@@ -18,7 +18,7 @@ class ModelBroker {
   draining = false
   busy = false
   /** Under way and answered, by id. */
-  readonly tasks = new Map<string, { token: number; wire: Wire; done: boolean }>()
+  readonly tasks = new Map<string, { token: number; wire: Wire; done: boolean; cancelled: boolean }>()
   /** Starts by id, over all lives. */
   readonly starts: Map<string, number>
 
@@ -40,7 +40,10 @@ class ModelBroker {
     }
     for (const record of message.records) {
       if (record.kind === Kind.Heartbeat && record.ask) {
-        this.send(wire, { kind: Kind.Heartbeat, ask: false, sent: 0 })
+        this.send(wire, { kind: Kind.Heartbeat, ask: false, sent: record.sent })
+      } else if (record.kind === Kind.Cancel) {
+        for (const task of this.tasks.values())
+          if (task.wire === wire && task.token === record.token) task.cancelled = true
       } else if (record.kind === Kind.Request) {
         const { id, token } = record
         const known = this.tasks.get(id)
@@ -53,7 +56,7 @@ class ModelBroker {
           this.reply(wire, token, this.draining ? ErrorCode.Draining : ErrorCode.Busy)
         } else {
           this.starts.set(id, (this.starts.get(id) ?? 0) + 1)
-          this.tasks.set(id, { token, wire, done: false })
+          this.tasks.set(id, { token, wire, done: false, cancelled: false })
         }
       }
     }
@@ -92,6 +95,8 @@ class ModelBroker {
 class Wire {
   readonly connection: Connection
   readonly broker: ModelBroker
+  /** What the client has said in its turn: it travels as one message. */
+  readonly said: ProtocolRecord[] = []
   readonly toBroker: Message[] = []
   readonly toClient: Message[] = []
 
@@ -108,6 +113,7 @@ class World implements ClientPort<Call> {
   readonly wires: Wire[] = []
   readonly calls: Call[] = []
   readonly cancelled = new Set<Call>()
+  readonly tokensCancelled = new Set<number>()
   readonly outcomes = new Map<Call, Outcome>()
   readonly client: Client<Call>
 
@@ -130,8 +136,29 @@ class World implements ClientPort<Call> {
   }
   close(): void {}
   send(connection: Connection, record: ProtocolRecord): void {
-    const wire = this.wires.find((one) => one.connection === connection)
-    wire?.toBroker.push({ from: 77, to: connection.epoch, records: [record] })
+    if (record.kind === Kind.Cancel) this.tokensCancelled.add(record.token)
+    this.wires.find((one) => one.connection === connection)?.said.push(record)
+  }
+  /** The client's turn is over. */
+  flush(): void {
+    for (const { connection, said, toBroker } of this.wires)
+      if (said.length > 0) toBroker.push({ from: 77, to: connection.epoch, records: said.splice(0) })
+  }
+  /** What nobody waits for is known to be so where it runs, or will be said there again. */
+  checkCancelled(): void {
+    for (const { tasks, epoch } of this.brokers) {
+      for (const { token, done, cancelled, wire } of tasks.values()) {
+        const { connection } = wire
+        if (!this.tokensCancelled.has(token) || done || cancelled) continue
+        if (
+          connection.closed ||
+          connection.epoch !== epoch ||
+          connection.cancelled?.some((one) => one.token === token)
+        )
+          continue
+        expect.fail(`a CANCEL of ${token} was lost and is not repeated`)
+      }
+    }
   }
   settle(call: Call, outcome: Outcome): void {
     expect(this.outcomes.has(call), `${call.taskId} settled twice`).toBe(false)
@@ -148,6 +175,7 @@ class World implements ClientPort<Call> {
       expect(++turns, 'the clock stands still').toBeLessThan(10_000)
       this.now = Math.max(this.now, next)
       this.client.timeout(this.now)
+      this.flush()
     }
     this.now = until
   }
@@ -175,6 +203,7 @@ function deliverAll(world: World): void {
     for (const wire of world.wires) {
       for (const message of wire.toBroker.splice(0)) wire.broker.receive(wire, message)
       for (const message of wire.toClient.splice(0)) world.client.receive(wire.connection, message, world.now)
+      world.flush()
     }
   }
 }
@@ -257,14 +286,18 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: cancel },
 )
 
-test('whatever is lost, repeated or restarted, each task ends exactly once, and none that must not runs twice', () => {
+test('whatever is lost, repeated or restarted, each task ends exactly once, none that must not runs twice, no CANCEL is forgotten', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 2 }),
       fc.array(steps, { maxLength: 60, size: 'max' }),
       (endpoints, drawn) => {
         const world = new World(endpoints)
-        for (const step of drawn) step.run(world)
+        for (const step of drawn) {
+          step.run(world)
+          world.flush()
+          world.checkCancelled()
+        }
         world.pass(DEADLINE_MAX + 1)
         for (const call of world.calls) {
           expect(world.outcomes.has(call) || world.cancelled.has(call), `${call.taskId} never ended`).toBe(

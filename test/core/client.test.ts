@@ -100,6 +100,17 @@ class Scene implements ClientPort<Call> {
     this.hear({ kind: Kind.Heartbeat, ask: false, sent: 0 }, from, connection)
   }
 
+  /** A broker that tells which question it answers. */
+  answerTo(question: number, from = 500): void {
+    this.hear({ kind: Kind.Heartbeat, ask: false, sent: question }, from)
+  }
+
+  /** The number of the last question. */
+  get question(): number {
+    const last = this.of(Kind.Heartbeat).at(-1)
+    return last?.kind === Kind.Heartbeat && last.ask ? last.sent : 0
+  }
+
   /** Lets time pass as a reactor would, `timeout` at every time asked for. */
   pass(ms: number): void {
     const until = this.now + ms
@@ -138,6 +149,7 @@ class Scene implements ClientPort<Call> {
 }
 
 let ids = 0
+const long = { timeoutMs: 60_000, deadlineMs: 600_000 }
 type Partial_<T> = { [K in keyof T]?: T[K] }
 
 function reply(token: number, fields: Partial_<Reply> = {}): Reply {
@@ -254,7 +266,6 @@ describe('a request', () => {
 
   test('that is cancelled is so with each heartbeat, until one has been answered that was sent after it', () => {
     const s = new Scene()
-    const long = { timeoutMs: 60_000, deadlineMs: 600_000 }
     s.submit(long)
     const call = s.submit(long)
     const { token } = call
@@ -274,9 +285,43 @@ describe('a request', () => {
     expect(s.of(Kind.Cancel)).toEqual(Array(4).fill({ kind: Kind.Cancel, token }))
   })
 
+  test('that is cancelled is said to be so until its own question is answered, however many were lost before', () => {
+    const s = new Scene()
+    s.submit(long)
+    // All lost with a connection, and nobody was told.
+    s.pass(5000)
+    const before = s.question
+    expect(before).toBe(6)
+    s.client.cancel(s.submit(long))
+    const said = () => s.of(Kind.Cancel).length
+    s.pass(2000)
+    expect(said()).toBe(3)
+    // To one of those that were asked before it, once more to the same, and to one that was never asked.
+    for (const question of [before, before, s.question + 1, before]) s.answerTo(question)
+    s.pass(1000)
+    expect(said()).toBe(4)
+    s.answerTo(s.question)
+    s.pass(3000)
+    expect(said()).toBe(4)
+  })
+
+  test('that is cancelled is not taken for heard because a restarted broker answers what the one before was asked', () => {
+    const s = new Scene()
+    s.submit(long)
+    s.pass(3000)
+    const former = s.question
+    s.answerTo(former)
+    s.answerTo(0, 501)
+    s.client.cancel(s.submit(long))
+    s.sent.length = 0
+    s.answerTo(former, 501)
+    s.pass(1000)
+    expect(s.question).toBeGreaterThan(former)
+    expect(s.of(Kind.Cancel)).toHaveLength(1)
+  })
+
   test('that is cancelled is forgotten by a broker that restarts, and of a hundred thousand only the last are repeated', () => {
     const s = new Scene({ outstandingMax: 200_000 })
-    const long = { timeoutMs: 60_000, deadlineMs: 600_000 }
     s.submit(long)
     s.beat()
     for (let i = 0; i < 100_000; i++) s.client.cancel(s.submit(long))

@@ -83,7 +83,7 @@ export class ScriptedBroker {
         this.records.push(record)
         if (record.kind === Kind.Hello) answers.push(this.#hello())
         else if (record.kind === Kind.Heartbeat && record.ask)
-          answers.push({ kind: Kind.Heartbeat, ask: false, sent: 0 })
+          answers.push({ kind: Kind.Heartbeat, ask: false, sent: record.sent })
         else if (record.kind === Kind.Credit) this.#onCredit(record)
         else if (record.kind === Kind.Request) {
           this.requests.push(record)
