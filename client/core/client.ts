@@ -175,15 +175,22 @@ export class Client<C extends Call> implements Machine {
 
   timeout(now: number): void {
     if (this.#nextDue() <= now) this.#expire(now)
-    if (this.#outstanding > 0 && this.#heartbeatAt <= now) {
+    const current = this.#current
+    const insists = current?.insists === true
+    if ((this.#outstanding > 0 || insists) && this.#heartbeatAt <= now) {
       this.#heartbeatAt = now + this.#heartbeatIntervalMs
-      if (this.#current !== undefined && this.#current.calls > 0) this.#ask(this.#current)
+      if (current !== undefined && (current.calls > 0 || insists)) {
+        if (current.calls === 0) current.insist()
+        this.#ask(current)
+      }
       for (const connection of this.#leaving) this.#ask(connection)
     }
   }
 
   nextTimeout(): number {
-    return this.#outstanding === 0 ? Number.POSITIVE_INFINITY : Math.min(this.#nextDue(), this.#heartbeatAt)
+    if (this.#outstanding > 0) return Math.min(this.#nextDue(), this.#heartbeatAt)
+    // Its CANCEL may have been lost, and with no other call nothing else would say so again: the slot would be taken for long.
+    return this.#current?.insists === true ? this.#heartbeatAt : Number.POSITIVE_INFINITY
   }
 
   /** When a call is next due; sometimes early, never late. */

@@ -27,6 +27,9 @@ export interface Cancelled {
 /** So many cancelled calls are remembered. What is lost of others costs a slot until their time is over. */
 const CANCELLED_MAX = 1024
 
+/** So many questions are asked for the sake of cancelled calls alone: a broker that answers none of them is gone for long. */
+const INSISTENCE = 5
+
 /** One opened socket, from its opening to its closing. */
 export class Connection {
   readonly endpoint: Endpoint
@@ -47,6 +50,8 @@ export class Connection {
   answered = 0
   /** Oldest first; null: none. */
   cancelled: Cancelled[] | null = null
+  /** Questions that may still be asked though no call waits for an answer. */
+  #insistence = 0
   /** Calls that await their answer here, and how many of them are held back. */
   calls = 0
   held = 0
@@ -63,6 +68,20 @@ export class Connection {
     this.cancelled ??= []
     if (this.cancelled.length === CANCELLED_MAX) this.cancelled.shift()
     this.cancelled.push({ token, question: this.asked + 1 })
+    this.#insistence = INSISTENCE
+  }
+
+  /**
+   * Whether a cancelled call is reason enough for a question. Not to a broker that was never heard: nothing says that it is
+   * there.
+   */
+  get insists(): boolean {
+    return this.cancelled !== null && this.#insistence > 0 && this.epoch !== 0 && !this.closed
+  }
+
+  /** One of its questions is about to be asked. */
+  insist(): void {
+    this.#insistence--
   }
 
   /**

@@ -305,6 +305,61 @@ describe('a request', () => {
     expect(said()).toBe(4)
   })
 
+  test('that is cancelled, and was the only one, is said to be so until a question is answered; then there is silence', () => {
+    const s = new Scene()
+    const call = s.submit(long)
+    s.answerTo(1)
+    const { token } = call
+    s.client.cancel(call)
+    s.sent.length = 0
+    s.pass(2000)
+    expect(s.sent.map(({ record }) => record)).toEqual([
+      { kind: Kind.Cancel, token },
+      { kind: Kind.Heartbeat, ask: true, sent: 2 },
+      { kind: Kind.Cancel, token },
+      { kind: Kind.Heartbeat, ask: true, sent: 3 },
+    ])
+    s.answerTo(2)
+    expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
+  })
+
+  test('that is cancelled is said to be so five times to a broker that says nothing, and again to one that is asked anyway', () => {
+    const s = new Scene()
+    const call = s.submit(long)
+    s.answerTo(1)
+    s.client.cancel(call)
+    s.pass(60_000)
+    expect(s.of(Kind.Cancel)).toHaveLength(6)
+    expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
+    expect(s.connections).toHaveLength(1)
+    const next = s.submit(long)
+    s.pass(1000)
+    expect(s.of(Kind.Cancel)).toHaveLength(7)
+    s.hear(reply(next.token))
+    expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
+    s.client.cancel(s.submit(long))
+    s.pass(60_000)
+    expect(s.of(Kind.Cancel)).toHaveLength(8 + 5 * 2)
+    expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
+  })
+
+  test('that is cancelled keeps nobody awake for a broker that was never heard, or is another, or after the end', () => {
+    const s = new Scene()
+    s.client.cancel(s.submit(long))
+    expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
+    s.beat()
+    s.client.cancel(s.submit(long))
+    expect(s.client.nextTimeout()).toBeLessThanOrEqual(s.now + 1000)
+    s.beat(501)
+    expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
+    s.client.cancel(s.submit(long))
+    expect(s.client.nextTimeout()).toBeLessThanOrEqual(s.now + 1000)
+    s.client.close(s.now)
+    expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
+    s.client.timeout(s.now + 10_000)
+    expect(s.of(Kind.Heartbeat)).toHaveLength(1)
+  })
+
   test('that is cancelled is not taken for heard because a restarted broker answers what the one before was asked', () => {
     const s = new Scene()
     s.submit(long)

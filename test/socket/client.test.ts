@@ -230,6 +230,27 @@ describe('abort', () => {
     expect(c.stats).toMatchObject({ outstanding: 0, cancelled: 1 })
   })
 
+  test('of the only request is said once more with a question, and not after its answer', async () => {
+    const b = await broker(({ request, reply }) => {
+      if (request.body.byteLength > 0) reply('done')
+    })
+    const c = client(b, { heartbeatIntervalMs: 20 })
+    await c.request('x')
+    const controller = new AbortController()
+    const reply = c.request('', { signal: controller.signal })
+    await vi.waitUntil(() => b.requests.length === 2, { timeout: 10_000, interval: 5 })
+    controller.abort()
+    await expect(reply).rejects.toMatchObject({ name: 'AbortError' })
+    await vi.waitUntil(() => b.of(Kind.Cancel).length > 1, { timeout: 10_000, interval: 5 })
+    // Whatever was asked before it has been answered with it.
+    await c.request('y')
+    const said = b.of(Kind.Cancel).length
+    const asked = b.of(Kind.Heartbeat).length
+    c.request('').catch(() => {})
+    await vi.waitUntil(() => b.of(Kind.Heartbeat).length >= asked + 3, { timeout: 10_000, interval: 5 })
+    expect(b.of(Kind.Cancel)).toHaveLength(said)
+  })
+
   test('by a signal that has fired already sends nothing', async () => {
     const b = await broker(capitals)
     const c = client(b)
@@ -375,7 +396,7 @@ describe('closing', () => {
     await expect(kept.request('y')).rejects.toBeInstanceOf(ClosedError)
   })
 
-  test('is not needed for the process to end, after an answer as after a failure', async () => {
+  test('is not needed for the process to end, after an answer as after a failure or an abort', async () => {
     const b = await broker(({ request, reply }) => {
       if (request.body.byteLength > 0) reply('done')
     })
@@ -384,13 +405,14 @@ describe('closing', () => {
       const client = new Client({ connect: ${JSON.stringify(b.endpoint)} })
       console.log((await client.request('x')).text())
       await client.request('', { retries: 1, timeoutMs: 50 }).catch((error) => console.log(error.code))
+      await client.request('', { signal: AbortSignal.timeout(50) }).catch((error) => console.log(error.name))
     `
     const { stdout } = await promisify(execFile)(
       process.execPath,
       ['--import', 'tsx', '--input-type=module', '-e', program],
       { timeout: 20_000, cwd: join(import.meta.dirname, '../..') },
     )
-    expect(stdout).toBe('done\nTIMEOUT\n')
+    expect(stdout).toBe('done\nTIMEOUT\nTimeoutError\n')
   })
 })
 
