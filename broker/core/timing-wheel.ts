@@ -26,6 +26,9 @@ export class TimingWheel {
   /** Every tick up to and with this one has been handed out. */
   #tick: number
   #count = 0
+  /** The next tick that has an occupied slot, kept as long as it is known: it is asked for far more often than it changes. */
+  #nextTick = 0
+  #nextKnown = false
 
   /** @param size slots in a round, a power of two of at least 32 */
   constructor(now: number, size = 4096) {
@@ -53,6 +56,10 @@ export class TimingWheel {
     else this.#mark(slot)
     this.#slots[slot] = timed
     this.#count++
+    if (this.#nextKnown) {
+      const first = this.#tick + 1 + ((slot - this.#tick - 1) & this.#mask)
+      if (first < this.#nextTick) this.#nextTick = first
+    }
   }
 
   clear(timed: Timed): void {
@@ -63,7 +70,10 @@ export class TimingWheel {
     if (wheelPrev !== null) wheelPrev.wheelNext = wheelNext
     else {
       this.#slots[slot] = wheelNext
-      if (wheelNext === null) this.#unmark(slot)
+      if (wheelNext === null) {
+        this.#unmark(slot)
+        if (slot === (this.#nextTick & this.#mask)) this.#nextKnown = false
+      }
     }
     timed.wheelSlot = -1
     timed.wheelPrev = null
@@ -75,27 +85,33 @@ export class TimingWheel {
   advance(now: number, due: Timed[]): void {
     const target = Math.floor(now)
     while (this.#tick < target) {
-      const ahead = this.#count === 0 ? -1 : this.#distance()
-      if (ahead < 0 || this.#tick + ahead > target) {
+      const next = this.next()
+      if (next > target) {
         this.#tick = target
         return
       }
-      this.#tick += ahead
+      this.#tick = next
+      this.#nextKnown = false
       let timed = this.#slots[this.#tick & this.#mask] ?? null
       while (timed !== null) {
-        const next: Timed | null = timed.wheelNext
+        const after: Timed | null = timed.wheelNext
         if (timed.dueTick <= this.#tick) {
           this.clear(timed)
           due.push(timed)
         }
-        timed = next
+        timed = after
       }
     }
   }
 
   /** When `advance` may next find something, ms; too early when all that waits in that slot is for a later round. */
   next(): number {
-    return this.#count === 0 ? Number.POSITIVE_INFINITY : this.#tick + this.#distance()
+    if (this.#count === 0) return Number.POSITIVE_INFINITY
+    if (!this.#nextKnown) {
+      this.#nextTick = this.#tick + this.#distance()
+      this.#nextKnown = true
+    }
+    return this.#nextTick
   }
 
   /** Ticks from the current one to the next occupied slot, 1 to size; something must be waiting. */
