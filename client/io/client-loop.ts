@@ -90,7 +90,8 @@ export class ClientLoop implements ClientPort<PendingCall>, SocketOwner {
     const socket = this.#sockets.get(connection)
     if (socket === undefined) return
     this.#sockets.delete(connection)
-    socket.close(this.core.closed)
+    // What it was told last still leaves, where nothing is wrong with it.
+    socket.close(this.core.closed || connection.calls === 0)
     this.#closedSent += socket.messagesSent
     this.#closedReceived += socket.messagesReceived
   }

@@ -251,6 +251,21 @@ describe('abort', () => {
     expect(b.of(Kind.Cancel)).toHaveLength(said)
   })
 
+  test('tells a broker that is leaving, too, though nothing else is wanted of it any more', async () => {
+    const leaving = await broker(({ request, reply }) => {
+      if (request.body.byteLength > 1) reply('', { code: ErrorCode.Draining, retryable: true })
+    })
+    const other = await broker(capitals)
+    const c = client([leaving.endpoint, other.endpoint])
+    const controller = new AbortController()
+    const first = expect(c.request('1', { signal: controller.signal })).rejects.toThrow('enough')
+    await vi.waitUntil(() => leaving.requests.length === 1, { timeout: 10_000, interval: 5 })
+    expect((await c.request('second')).text()).toBe('SECOND')
+    controller.abort(new Error('enough'))
+    await first
+    await vi.waitUntil(() => leaving.of(Kind.Cancel).length === 1, { timeout: 10_000, interval: 5 })
+  })
+
   test('by a signal that has fired already sends nothing', async () => {
     const b = await broker(capitals)
     const c = client(b)
