@@ -6,7 +6,7 @@ import pc from 'picocolors'
 import { z } from 'zod'
 import { POLICIES } from '../broker/core/routing.ts'
 import { VERSION } from '../broker/io/version.ts'
-import { writeComparison } from '../report/write.ts'
+import { prepareComparison, writeComparison } from '../report/write.ts'
 import {
   CENTRE,
   type Cell,
@@ -27,7 +27,7 @@ import { comparisonReport, settingOf } from '../sim/comparison-report.ts'
 import { type Parameters, parameters } from '../sim/scenario.ts'
 import { flagOf } from './configuration.ts'
 import { Exit } from './exit-status.ts'
-import { prepareReport } from './report-folder.ts'
+import { prepareReport, writtenReport } from './report-folder.ts'
 
 interface CompareFlags {
   readonly dimensions: DimensionName[]
@@ -164,16 +164,21 @@ Examples:
         process.stdout.write(JSON.stringify(measure(cellSchema.parse(JSON.parse(flags.asChild)))))
         return
       }
-      if (flags.report !== undefined) prepareReport(flags.report)
+      if (flags.report !== undefined) {
+        prepareReport(flags.report, (folder) => prepareComparison(folder, flags.dimensions))
+      }
       const grid = gridOf(flags)
       const comparison = await compare(grid, flags.jobs)
       if (flags.json) process.stdout.write(`${JSON.stringify(comparison, null, 2)}\n`)
       else process.stdout.write(`${tell(comparison)}\n`)
       if (flags.report !== undefined) {
-        const paths = writeComparison(flags.report, comparisonReport(comparison, commandLine(flags), VERSION))
+        const at = flags.report
+        const report = comparisonReport(comparison, commandLine(flags), VERSION)
+        const paths = writtenReport(() => writeComparison(at, report))
+        if (paths === null) process.exitCode = Exit.NotWritten
         // With --json, stdout holds nothing else.
         const out = flags.json ? process.stderr : process.stdout
-        for (const path of paths) out.write(`Report: ${path}\n`)
+        for (const path of paths ?? []) out.write(`Report: ${path}\n`)
       }
       if (comparison.rows.some(({ measures }) => measures.breach !== null)) process.exitCode = Exit.Failed
     })

@@ -5,6 +5,7 @@ export const Exit = {
   Usage: 2,
   Unreachable: 69,
   CannotRun: 71,
+  NotWritten: 74,
   TimedOut: 75,
   Config: 78,
 } as const

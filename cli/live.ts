@@ -14,7 +14,7 @@ import { reportOf } from './live/report.ts'
 import { verdict } from './live/verdict.ts'
 import { PlainView } from './plain-view.ts'
 import { killAll } from './process/leashed-process.ts'
-import { prepareReport } from './report-folder.ts'
+import { prepareReport, writtenReport } from './report-folder.ts'
 import { addSettingFlags, settingFlags } from './setting-flags.ts'
 import { isRoomy, LiveView } from './terminal-view.ts'
 
@@ -69,8 +69,8 @@ Times are given as in 500ms, 2s, 5m or 1h. Faults are ${LIVE_FAULTS.slice(0, 6).
 ${LIVE_FAULTS.slice(6).join(', ')}, all or none. The same seed plans the same faults; what comes
 of them is up to this machine.
 
-Exit status: 0 when every promise was kept, 1 when not, 78 for parameters that make no sense, 130 when interrupted. No
-process is left behind.`
+Exit status: 0 when every promise was kept, 1 when not, 74 when only the report could not be written, 78 for parameters that make
+no sense, 130 when interrupted. No process is left behind.`
 
 async function perform(p: LiveParameters, flags: LiveFlags, typed: string): Promise<number> {
   const stage = flags.output === 'json' ? process.stderr : process.stdout
@@ -106,9 +106,12 @@ async function perform(p: LiveParameters, flags: LiveFlags, typed: string): Prom
     const report = reportOf(p, outcome, typed)
     if (flags.output === 'json') process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
     else process.stdout.write(`\n${verdict(p, outcome)}\n`)
-    if (flags.report !== undefined) stage.write(`Report: ${writeReport(flags.report, report).join(', ')}\n`)
+    const at = flags.report
+    const paths = at === undefined ? [] : writtenReport(() => writeReport(at, report))
+    if (paths !== null && paths.length > 0) stage.write(`Report: ${paths.join(', ')}\n`)
     outcome.ledger.close()
-    return good ? Exit.Ok : Exit.Failed
+    if (!good) return Exit.Failed
+    return paths === null ? Exit.NotWritten : Exit.Ok
   } catch (error) {
     clearInterval(drawing)
     view.end()

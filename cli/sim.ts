@@ -20,7 +20,7 @@ import { compareCommand } from './compare.ts'
 import { flagOf } from './configuration.ts'
 import { Exit } from './exit-status.ts'
 import { liveCommand } from './live.ts'
-import { prepareReport } from './report-folder.ts'
+import { prepareReport, writtenReport } from './report-folder.ts'
 
 /** Lines of a breached task's history that a run prints. */
 const LAST_LINES = 30
@@ -59,7 +59,7 @@ Examples:
   $ spillway sim live --clusters 3 --kill-every 2s --duration 60s --seed 7
 
 Virtual time, except for live, which starts real processes and kills them. spillway sim <verb> --help tells what each takes.
-Exit status: 0 when every promise was kept, 1 when one was broken, 78 for parameters that make no sense, 2 for a command that makes none,
+Exit status: 0 when every promise was kept, 1 when one was broken, 74 when only the report could not be written, 78 for parameters that make no sense, 2 for a command that makes none,
 128 + n when signal n has ended it: 134 or 137 for want of memory.`
 
 // ---------------------------------------------------------------- verbs
@@ -105,10 +105,12 @@ Examples:
       } else tellBreach(result, p, typed)
       if (flags.report !== undefined && series !== null) {
         const repeat = `spillway sim run --seed ${seed}${typed}`
-        const paths = writeReport(flags.report, runReport(result, p, series, repeat, VERSION))
+        const at = flags.report
+        const paths = writtenReport(() => writeReport(at, runReport(result, p, series, repeat, VERSION)))
+        if (paths === null) process.exitCode = Exit.NotWritten
         // With --json, stdout holds nothing else.
         const out = flags.json ? process.stderr : process.stdout
-        for (const path of paths) out.write(`Report: ${path}\n`)
+        for (const path of paths ?? []) out.write(`Report: ${path}\n`)
       }
       if (result.breach !== null) process.exitCode = Exit.Failed
     },

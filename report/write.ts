@@ -1,5 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { comparedPlot, comparisonPage, MEASURES_PLOTTED } from './comparison-page.ts'
 import type { ComparisonReport } from './comparison-report.ts'
 import { linePlot } from './line-plot.ts'
@@ -7,9 +7,59 @@ import type { Report } from './report.ts'
 import { runPage } from './run-page.ts'
 import { standaloneSvg } from './svg.ts'
 
-/** Makes sure, before a long run, that there will be a place for its report. @throws what the file system says */
+/** Within a comparison's folder. */
+const PLOTS = 'plots'
+const REPORT = ['report.html', 'report.json'] as const
+
+/** Makes sure, before a long run, that there is a place for its report. @throws what the file system says */
 export function prepareFolder(folder: string): void {
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
+  for (const name of REPORT) tryWriting(join(folder, name))
+}
+
+/**
+ * The same for a comparison, with the plots of these dimensions.
+ * @throws what the file system says
+ */
+export function prepareComparison(folder: string, dimensions: readonly string[]): void {
+  prepareFolder(folder)
+  makeFolder(join(folder, PLOTS))
+  for (const dimension of dimensions) {
+    for (const measure of MEASURES_PLOTTED) tryWriting(join(folder, PLOTS, plotName(dimension, measure)))
+  }
+}
+
+/**
+ * Makes a folder, and those around it that are missing, one by one from the outermost: Node's own recursion never ends where a
+ * folder is there and yet none can be made in it for want of it, as in /proc.
+ */
+function makeFolder(folder: string): void {
+  const missing: string[] = []
+  for (let at = resolve(folder); statSync(at, { throwIfNoEntry: false }) === undefined; at = dirname(at)) {
+    missing.push(at)
+  }
+  for (const path of missing.reverse()) {
+    try {
+      mkdirSync(path)
+    } catch (error) {
+      // Somebody else may have made it in the meantime.
+      if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) throw error
+    }
+  }
+}
+
+/** Only a write tells whether one is possible: what permissions say does not hold for root, nor in what the system makes up. */
+function tryWriting(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false }) !== undefined) {
+    // As it is, until there is something better.
+    closeSync(openSync(path, 'r+'))
+    return
+  }
+  try {
+    writeFileSync(path, '\n')
+  } finally {
+    rmSync(path, { force: true })
+  }
 }
 
 /** Writes `report.html` and `report.json` of a run. @returns their paths */
@@ -22,23 +72,27 @@ export function writeReport(folder: string, report: Report): string[] {
  * @returns the paths of the first two
  */
 export function writeComparison(folder: string, report: ComparisonReport): string[] {
-  const plots = join(folder, 'plots')
-  prepareFolder(plots)
+  const plots = join(folder, PLOTS)
+  makeFolder(plots)
   for (const dimension of report.dimensions) {
     for (const measure of MEASURES_PLOTTED) {
       const svg = standaloneSvg(linePlot(comparedPlot(report, dimension, measure)))
-      writeFileSync(join(plots, `${dimension.name}-${measure}.svg`), svg)
+      writeFileSync(join(plots, plotName(dimension.name, measure)), svg)
     }
   }
   return writeBoth(folder, comparisonPage(report), report)
 }
 
+function plotName(dimension: string, measure: (typeof MEASURES_PLOTTED)[number]): string {
+  return `${dimension}-${measure}.svg`
+}
+
 function writeBoth(folder: string, html: string, report: Report | ComparisonReport): string[] {
-  prepareFolder(folder)
-  const files = { 'report.html': html, 'report.json': `${JSON.stringify(report, rounded)}\n` }
-  return Object.entries(files).map(([name, content]) => {
+  makeFolder(folder)
+  const contents = { 'report.html': html, 'report.json': `${JSON.stringify(report, rounded)}\n` }
+  return REPORT.map((name) => {
     const path = join(folder, name)
-    writeFileSync(path, content)
+    writeFileSync(path, contents[name])
     return path
   })
 }

@@ -1,5 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -11,11 +19,17 @@ import { MarkedCommand } from './marked-command.ts'
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js')
 
+/** A folder that is there, and in which nobody can make anything: of what the system makes up itself. */
+const UNWRITABLE = '/proc'
+
 function sim(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'sim', ...args], {
     encoding: 'utf8',
     // A build server's CI=true would turn colours on.
     env: { ...process.env, NO_COLOR: '1' },
+    // One that hangs has no status.
+    timeout: 30_000,
+    killSignal: 'SIGKILL',
   })
   return { status, stdout, stderr }
 }
@@ -50,6 +64,42 @@ describe('spillway sim run --report', () => {
     expect(stderr).toContain('--report: ')
     expect(stderr).toContain('name a folder that can be made and written to')
   })
+
+  test.each([UNWRITABLE, `${UNWRITABLE}/x/y`])('says so too of %s', (at) => {
+    const { status, stdout, stderr } = sim('run', '--report', at, ...small)
+    expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
+    expect(stderr).toMatch(/^--report: .*; name a folder that can be made and written to\n$/)
+  })
+
+  test.each(['report.html', 'report.json'])('says so too where %s is a folder', (name) => {
+    const at = mkdtempSync(join(folder, 'taken-'))
+    mkdirSync(join(at, name))
+    const { status, stdout, stderr } = sim('run', '--report', at, ...small)
+    expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
+    expect(stderr).toContain(join(at, name))
+    // What was tried is gone.
+    expect(readdirSync(at)).toEqual([name])
+  })
+
+  test('ends with 74, all told but the report, when the disk is full by then', () => {
+    const at = mkdtempSync(join(folder, 'full-'))
+    symlinkSync('/dev/full', join(at, 'report.html'))
+    const { status, stdout, stderr } = sim('run', '--seed', '9', '--report', at, ...small)
+    expect(status).toBe(74)
+    expect(stdout).toContain('Every promise kept.')
+    expect(stdout).not.toContain('Report: ')
+    expect(stderr).toMatch(
+      /^--report: ENOSPC.*; make room there or name another folder, and run the same again.*\n$/,
+    )
+  })
+
+  test('leaves an older report as it is until there is a new one', () => {
+    const at = mkdtempSync(join(folder, 'older-'))
+    writeFileSync(join(at, 'report.html'), 'older')
+    mkdirSync(join(at, 'report.json'))
+    expect(sim('run', '--report', at, ...small).status).toBe(78)
+    expect(readFileSync(join(at, 'report.html'), 'utf8')).toBe('older')
+  })
 })
 
 describe('spillway sim compare --report', () => {
@@ -79,6 +129,25 @@ describe('spillway sim compare --report', () => {
     const { status, stdout, stderr } = sim('compare', '--report', join(file, 'sub'))
     expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
     expect(stderr).toContain('name a folder that can be made and written to')
+  })
+
+  test('says so too of a folder that is there, or where a plot cannot be', () => {
+    const taken = mkdtempSync(join(folder, 'taken-'))
+    mkdirSync(join(taken, 'plots', 'skew-p99.svg'), { recursive: true })
+    for (const at of [UNWRITABLE, taken]) {
+      const { status, stdout, stderr } = sim('compare', '--report', at, ...tiny.split(' '))
+      expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
+      expect(stderr).toContain('name a folder that can be made and written to')
+    }
+  })
+
+  test('ends with 74, the tables told, when the disk is full by then', () => {
+    const at = mkdtempSync(join(folder, 'full-'))
+    symlinkSync('/dev/full', join(at, 'report.json'))
+    const { status, stdout, stderr } = sim('compare', '--report', at, ...tiny.split(' '))
+    expect(status).toBe(74)
+    expect(stdout).toContain('soonest')
+    expect(stderr).toContain('make room there or name another folder')
   })
 })
 
