@@ -71,6 +71,45 @@ test('things happen in the order of their times, and of their scheduling at one 
   )
 })
 
+test('a crowded bucket keeps its order when more is pushed before, into and after the part of it that is under way', () => {
+  const START = 1
+  const BUCKET = 0.25
+  const PART = BUCKET / 512
+  const queue = new EventQueue()
+  const waiting: { time: number; mark: number }[] = []
+  const push = (time: number): void => {
+    const mark = waiting.length
+    waiting.push({ time, mark })
+    queue.push(time, new Named(mark))
+  }
+  // Two in each part of the bucket, not in their order.
+  for (let i = 0; i < 1024; i++) push(START + (PART / 2) * ((i * 389) % 1024))
+  // Seven in order: the eighth, in the fourth part, is at hand, and all others wait in parts of their own.
+  for (let i = 0; i < 7; i++) {
+    expect(queue.pop()?.mark).toBe(waiting.find(({ time }) => time === START + (PART / 2) * i)?.mark)
+  }
+  const gone = new Set(waiting.filter(({ time }) => time <= queue.time))
+  expect(gone.size).toBe(7)
+  push(START + 100.25 * PART) // a later part, with others between
+  push(START + 4 * PART) // the next part
+  push(START + 3.75 * PART) // the part under way, last in it
+  push(START + 3.25 * PART) // the part under way, before what is left of it
+  push(queue.time) // now
+  push(START + 511.75 * PART) // the last part
+  push(START + BUCKET) // the next bucket
+  push(START + PART) // a part that is over
+  push(START - BUCKET) // a bucket that is over
+  const expected = waiting
+    .filter((each) => !gone.has(each))
+    .sort((a, b) => a.time - b.time || a.mark - b.mark)
+  // One by one: what is lost on the rung would be looked for without end.
+  for (const { time, mark } of expected) {
+    expect(queue.pop()?.mark).toBe(mark)
+    expect(queue.time).toBe(time)
+  }
+  expect(queue.length).toBe(0)
+})
+
 test('what was put off may be overtaken by something scheduled later for an earlier time', () => {
   const queue = new EventQueue()
   queue.push(10_000, new Named(1))
