@@ -1,6 +1,5 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { constants } from 'node:os'
 import { createInterface } from 'node:readline'
 import cliProgress from 'cli-progress'
 import { Command, InvalidArgumentError, Option } from 'commander'
@@ -21,6 +20,7 @@ import { flagOf } from './configuration.ts'
 import { Exit } from './exit-status.ts'
 import { liveCommand } from './live.ts'
 import { prepareReport, writtenReport } from './report-folder.ts'
+import { endWithout, inRoomyProcess, ordered } from './roomy-process.ts'
 
 /** Lines of a breached task's history that a run prints. */
 const LAST_LINES = 30
@@ -28,8 +28,6 @@ const LAST_LINES = 30
 const CHUNK = 100
 /** Processes simulated, beyond which a run is given more memory for what lives shortly. */
 const ROOMY_NODES = 2000
-/** Clusters beyond which memory is scarce: what each pair of them has fills it. */
-const MANY_CLUSTERS = 200
 
 interface SimFlags {
   readonly scenario?: string
@@ -81,18 +79,25 @@ Examples:
   spillway sim run --scenario two-partitions.yaml`,
     )
   return withParameters(command).action(
-    (flags: SimFlags & { seed?: number; json?: boolean; report?: string; asChild?: boolean }) => {
-      const { seed, parameters: p, typed } = wanted(flags, flags.seed)
-      if (!flags.asChild && p.clusters * (p.clients + p.workers) > ROOMY_NODES) {
-        process.exitCode = inRoomyProcess(seed, memoryFor(p.clusters))
+    async (flags: SimFlags & { seed?: number; json?: boolean; report?: string; asChild?: boolean }) => {
+      // By hand, without anybody to tell it, it is a run like any other.
+      const asChild = flags.asChild === true && process.send !== undefined
+      const order = asChild ? await ordered() : null
+      const { seed, parameters: p, typed } = order ?? wanted(flags, flags.seed)
+      if (order === null && p.clusters * (p.clients + p.workers) > ROOMY_NODES) {
+        process.exitCode = await inRoomyProcess({ seed, parameters: p, typed })
         return
       }
       if (flags.report !== undefined) prepareReport(flags.report)
       const series = flags.report === undefined ? null : new Collector({ durationMs: p.durationMs })
       const usedBefore = process.cpuUsage()
       const startedAt = performance.now()
+      const show = progressLine()
       const result = run(seed, p, {
-        onProgress: progressLine(),
+        onProgress: (at) => {
+          if (order !== null) endWithout(order.parent)
+          show(at)
+        },
         onSettled: () => globalThis.gc?.(),
         ...(series === null ? {} : { series }),
       })
@@ -211,59 +216,6 @@ function costSince(startedAt: number, before: NodeJS.CpuUsage): Cost {
     peakMemory: process.resourceUsage().maxRSS * 1024,
   }
 }
-
-/** Megabytes that V8 may take for what lives shortly (a third of it), and for all that lives longer. */
-interface HeapLimits {
-  readonly young: number
-  readonly old: number
-  /** Collects with one thread: with little that lives long, what others share of it costs more than it saves. */
-  readonly alone: boolean
-}
-
-/**
- * With a thousand clusters what their pairs have fills the memory. A young generation of 128 MB takes 0.1 GB more than one of
- * 16, and a fifth less time, since a message to each of a million pairs outlives the smaller; one of 256, 0.4 GB more.
- */
-function memoryFor(clusters: number): HeapLimits {
-  if (clusters <= MANY_CLUSTERS) return { young: 256, old: 6144, alone: true }
-  return { young: 128, old: Math.ceil(3500 * Math.max(1, (clusters / 1000) ** 2)), alone: false }
-}
-
-/**
- * The same command in a process whose young generation is large: most of what a run makes dies within a task's time.
- *
- * It is as large from the beginning, so that what is made for the whole run is not moved about before it is all there, and may
- * be collected from within: what a client or a worker consists of then lies together, in the order it was made, on a page or
- * two instead of ten all over the heap. For a run that waits for memory more than half of its time that is a seventh less.
- */
-function inRoomyProcess(seed: number, memory: HeapLimits): number {
-  const args = [
-    `--max-semi-space-size=${memory.young}`,
-    `--max-old-space-size=${memory.old}`,
-    ...(memory.alone ? ['--single-threaded-gc', `--min-semi-space-size=${memory.young}`] : []),
-    '--expose-gc',
-    ...process.execArgv,
-    ...process.argv.slice(1),
-  ]
-  // The seed again, in case it was drawn.
-  const { status, signal, error } = spawnSync(
-    process.execPath,
-    [...args, '--seed', `${seed}`, '--as-child'],
-    { stdio: 'inherit' },
-  )
-  if (status !== null) return status
-  if (signal === null) {
-    process.stderr.write(`spillway sim run: cannot start the process it runs in: ${error?.message ?? ''}\n`)
-    return Exit.CannotRun
-  }
-  // V8 aborts at its limit, the system kills at its own. Neither says anything about a promise.
-  if (signal === 'SIGABRT' || signal === 'SIGKILL') process.stderr.write(`${OUT_OF_MEMORY}\n`)
-  return 128 + constants.signals[signal]
-}
-
-const OUT_OF_MEMORY = `spillway sim run: the simulation has probably run out of memory, and has come to no verdict. Give it
-less to hold (--clusters, --workers, --clients, --duration-ms), or more room where there is some:
-node --max-old-space-size=<MB> with the path of spillway and the same command.`
 
 // ---------------------------------------------------------------- the swarm
 

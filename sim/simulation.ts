@@ -34,7 +34,7 @@ export interface SimulationOptions {
   eventsMax?: number
   /** Called now and then with the virtual time. */
   onProgress?: (at: number) => void
-  /** Called once, when all that lives for long has been made and is connected. */
+  /** Called once, a second after the beginning, if it goes on so long: by then most that lives for long is there, and connected. */
   onSettled?: () => void
 }
 
@@ -135,7 +135,7 @@ const SAMPLES_PER_BUCKET = 5
 /** Beyond so many clusters checks that visit every pair of them, or all that one knows, are seldom made. */
 const MANY_CLUSTERS = 100
 
-/** By then everybody has connected and signed in, unless something is wrong from the beginning; ms. */
+/** By then everybody has connected and signed in where nothing is slow or wrong from the beginning; ms. */
 const SETTLED_MS = 1000
 
 /** As many events have happened as were asked for. */

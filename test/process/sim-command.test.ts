@@ -102,6 +102,54 @@ describe('spillway sim run --report', () => {
   })
 })
 
+/** User and system time of processes, s: fields 14 and 15 of their `stat`, in hundredths (proc(5)). */
+function processorSeconds(processes: readonly number[]): number {
+  let hundredths = 0
+  for (const pid of processes) {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
+    hundredths += Number(fields[11]) + Number(fields[12])
+  }
+  return hundredths / 100
+}
+
+describe('a run so large that it has a process of its own', () => {
+  const hours = '--seed 9 --clusters 2 --workers 100 --clients 1000 --duration-ms 36000000 --fault-every-ms 0'
+
+  test('is of what a pipe said, too, which can be read but once', () => {
+    const said = 'clusters: 2\\nworkers: 90\\nclients: 1000\\nfaultEveryMs: 0\\ndurationMs: 200\\n'
+    const pipe = `printf '${said}' | "${process.execPath}" "${main}" sim run --seed 9 --scenario /dev/stdin`
+    const { status, stdout } = spawnSync('sh', ['-c', pipe], { encoding: 'utf8' })
+    expect(status).toBe(0)
+    expect(stdout).toContain('2 clusters × 90 workers × 1000 clients')
+  })
+
+  test('ends with the command, too, that is killed before it has said what to run', async () => {
+    const command = new MarkedCommand('sim', 'run', ...hours.split(' '))
+    try {
+      await until('both are there', () => command.processes.length === 2, 30_000)
+      command.process.kill('SIGKILL')
+      await until('both are gone', () => command.processes.length === 0, 30_000)
+    } finally {
+      command.kill()
+    }
+  })
+
+  test.each(['SIGTERM', 'SIGKILL'] as const)('ends with the command that began it: %s', async (signal) => {
+    const flags =
+      '--seed 9 --clusters 2 --workers 100 --clients 1000 --duration-ms 3600000 --fault-every-ms 0'
+    const command = new MarkedCommand('sim', 'run', ...flags.split(' '))
+    try {
+      // It is in the middle of its run, and reads no message meanwhile.
+      await until('it runs', () => processorSeconds(command.processes) > 3, 60_000)
+      command.process.kill(signal)
+      expect(await command.ended).toBe(signal === 'SIGTERM' ? 128 + constants.signals.SIGTERM : signal)
+      await until('both are gone', () => command.processes.length === 0, 30_000)
+    } finally {
+      command.kill()
+    }
+  })
+})
+
 describe('spillway sim compare --report', () => {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-compare-'))
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
