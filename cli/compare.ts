@@ -27,6 +27,7 @@ import { comparisonReport, settingOf } from '../sim/comparison-report.ts'
 import { type Parameters, parameters } from '../sim/scenario.ts'
 import { flagOf } from './configuration.ts'
 import { Exit } from './exit-status.ts'
+import { Interruption } from './interruption.ts'
 import { prepareReport, writtenReport } from './report-folder.ts'
 
 interface CompareFlags {
@@ -228,28 +229,34 @@ async function compare(grid: Grid, jobs: number): Promise<Comparison> {
         hideCursor: true,
       })
     : null
+  const interruption = new Interruption(() => bar?.stop())
   bar?.start(cells.size, 0)
   const measured = new Map<string, Measures>()
   const left = cells.entries()
   const worker = async (): Promise<void> => {
     for (const [key, cell] of left) {
-      measured.set(key, await child(cell))
+      measured.set(key, await child(cell, interruption))
       bar?.increment()
     }
   }
-  await Promise.all(Array.from({ length: jobs }, worker))
-  bar?.stop()
+  try {
+    await Promise.all(Array.from({ length: jobs }, worker))
+  } finally {
+    interruption.end()
+  }
   return gather(grid, measured)
 }
 
 /** One run in a process of its own: its memory is gone with it, and another may run beside it. */
-function child(cell: Cell): Promise<Measures> {
+function child(cell: Cell, interruption: Interruption): Promise<Measures> {
   // Most of what a run makes dies within a task's time.
   const args = ['--max-semi-space-size=64', ...process.execArgv, process.argv[1] ?? '', 'sim', 'compare']
   return new Promise((resolve, reject) => {
-    const process_ = spawn(process.execPath, [...args, '--as-child', JSON.stringify(cell)], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
+    const process_ = interruption.take(
+      spawn(process.execPath, [...args, '--as-child', JSON.stringify(cell)], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      }),
+    )
     let text = ''
     process_.stdout.setEncoding('utf8')
     process_.stdout.on('data', (piece: string) => {

@@ -18,6 +18,7 @@ import type { Summary } from '../sim/simulation.ts'
 import { compareCommand } from './compare.ts'
 import { flagOf } from './configuration.ts'
 import { Exit } from './exit-status.ts'
+import { Interruption } from './interruption.ts'
 import { liveCommand } from './live.ts'
 import { prepareReport, writtenReport } from './report-folder.ts'
 import { endWithout, inRoomyProcess, ordered } from './roomy-process.ts'
@@ -239,6 +240,7 @@ async function swarm(first: number, seeds: number, jobs: number): Promise<number
         hideCursor: true,
       })
     : null
+  const interruption = new Interruption(() => bar?.stop())
   bar?.start(seeds, 0, { failed: 0 })
   let next = first
   let done = 0
@@ -267,11 +269,14 @@ async function swarm(first: number, seeds: number, jobs: number): Promise<number
       const from = next
       const count = Math.min(CHUNK, first + seeds - from)
       next += count
-      await child(from, count, take)
+      await child(from, count, take, interruption)
     }
   }
-  await Promise.all(Array.from({ length: jobs }, worker))
-  bar?.stop()
+  try {
+    await Promise.all(Array.from({ length: jobs }, worker))
+  } finally {
+    interruption.end()
+  }
   const seconds = (performance.now() - startedAt) / 1000
   process.stdout.write(
     `${done} seeds from ${first} in ${seconds.toFixed(1)} s (${(done / seconds).toFixed(1)} seeds/s): ${(virtualMs / 3_600_000).toFixed(1)} simulated hours, ${events.toLocaleString('en')} events; ${swarmVerdict(failed, seeds - done)}\n`,
@@ -287,7 +292,12 @@ function swarmVerdict(failed: number, missing: number): string {
   return wrong.length === 0 ? pc.green('every promise kept') : pc.red(wrong.join('; '))
 }
 
-function child(seed: number, seeds: number, take: (line: SeedLine) => void): Promise<void> {
+function child(
+  seed: number,
+  seeds: number,
+  take: (line: SeedLine) => void,
+  interruption: Interruption,
+): Promise<void> {
   const script = process.argv[1] ?? ''
   const args = [
     ...process.execArgv,
@@ -301,7 +311,9 @@ function child(seed: number, seeds: number, take: (line: SeedLine) => void): Pro
     `${seeds}`,
   ]
   return new Promise((resolve, reject) => {
-    const process_ = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const process_ = interruption.take(
+      spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] }),
+    )
     const lines = createInterface({ input: process_.stdout })
     lines.on('line', (line) => take(seedLine.parse(JSON.parse(line))))
     process_.on('error', reject)

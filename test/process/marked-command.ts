@@ -21,8 +21,9 @@ export class MarkedCommand {
   printed = ''
 
   constructor(...args: string[]) {
-    this.process = spawn(process.execPath, [main, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+    const [program, ...rest] = this.words([process.execPath, main, ...args])
+    this.process = spawn(program, rest, {
+      stdio: [this.stdin, 'pipe', 'pipe'],
       env: { ...process.env, [MARK]: this.mark, NO_COLOR: '1', TMPDIR: this.folder },
     })
     this.process.stdout?.on('data', (chunk: Buffer) => {
@@ -35,6 +36,15 @@ export class MarkedCommand {
     this.ended = new Promise((resolve) =>
       this.process.once('close', (code, signal) => resolve(code ?? signal)),
     )
+  }
+
+  protected get stdin(): 'ignore' | 'pipe' {
+    return 'ignore'
+  }
+
+  /** What is started for a command. */
+  protected words(command: [string, ...string[]]): [string, ...string[]] {
+    return command
   }
 
   /** Process ids of all that carry its mark. */
@@ -60,5 +70,22 @@ export class MarkedCommand {
       }
     }
     rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** The same in front of a terminal, on which it is said what is said on stdout and stderr. */
+export class TerminalCommand extends MarkedCommand {
+  /** @param keys such as `\x03`, Ctrl-C: for everybody in front of the terminal */
+  type(keys: string): void {
+    this.process.stdin?.write(keys)
+  }
+
+  protected override get stdin(): 'pipe' {
+    return 'pipe'
+  }
+
+  protected override words(command: [string, ...string[]]): [string, ...string[]] {
+    const quoted = command.map((word) => `'${word}'`).join(' ')
+    return ['script', '--quiet', '--return', '--flush', '--command', `exec ${quoted}`, '/dev/null']
   }
 }

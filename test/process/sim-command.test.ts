@@ -15,7 +15,7 @@ import { measureSimulation } from '../../bench/simulation.ts'
 import { drawParameters } from '../../sim/draw.ts'
 import { parameters } from '../../sim/scenario.ts'
 import { until } from './cluster-rig.ts'
-import { MarkedCommand } from './marked-command.ts'
+import { MarkedCommand, TerminalCommand } from './marked-command.ts'
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js')
 
@@ -278,6 +278,44 @@ describe('spillway sim swarm', () => {
     expect(status).toBe(0)
     expect(stdout).toMatch(/^4 seeds from 11 in .* simulated hours, [\d,]+ events; .*every promise kept/)
   })
+})
+
+describe.each([
+  { verb: 'swarm', args: ['--seeds', '100000'] },
+  { verb: 'compare', args: ['--dimensions', 'load', '--policies', 'soonest'] },
+])('spillway sim $verb in front of a terminal', ({ verb, args }) => {
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    'that %s ends gives back the cursor and the breaking of long lines, and leaves nobody behind',
+    async (signal) => {
+      const run = new TerminalCommand('sim', verb, ...args)
+      const called = (pid: number) => {
+        try {
+          return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+        } catch {
+          // It has ended since.
+          return []
+        }
+      }
+      try {
+        const children = () => run.processes.filter((pid) => called(pid).includes('--as-child'))
+        await until('it has begun', () => run.said.includes('\x1b[?25l') && children().length === 2)
+        if (signal === 'SIGINT') run.type('\x03')
+        else {
+          const itself = run.processes.filter((pid) => called(pid)[2] === 'sim' && !children().includes(pid))
+          // Nobody else hears of it.
+          expect(itself).toHaveLength(1)
+          for (const pid of itself) process.kill(pid, signal)
+        }
+        expect(await run.ended).toBe(128 + constants.signals[signal])
+        for (const mode of ['\x1b[?25', '\x1b[?7']) {
+          expect(run.said.lastIndexOf(`${mode}h`)).toBeGreaterThanOrEqual(run.said.lastIndexOf(`${mode}l`))
+        }
+        await until('all processes have ended', () => run.processes.length === 0)
+      } finally {
+        run.kill()
+      }
+    },
+  )
 })
 
 test('parameters that make no sense end with 78, and name what is wrong', () => {
