@@ -443,8 +443,8 @@ function tell(seed: number, p: Parameters, s: Summary, { realMs, cpuMs }: Cost):
   const outcomes = Object.entries(s.outcomes).map(([code, count]) => `${code} ${n(count)}`)
   return [
     `${pc.green('Every promise kept.')} Seed ${seed}: ${p.clusters} clusters × ${p.workers} workers × ${p.clients} clients, ${(s.endedAt / 1000).toFixed(1)} s of virtual time in ${(realMs / 1000).toFixed(1)} s`,
-    `  tasks     ${n(s.tasks)} sent, ${n(s.starts)} starts; ${outcomes.join(', ')}${s.abandoned > 0 ? `; ${n(s.abandoned)} whose client died` : ''}`,
-    `  wait      ${s.meanWaitMs.toFixed(2)} ms on average to the start; ${(100 * s.lentShare).toFixed(1)} % ran in another cluster`,
+    `  tasks     ${n(s.tasks)} sent, the last ${n(s.closing)} as a check; ${n(s.starts)} starts; ${outcomes.join(', ')}${s.abandoned > 0 ? `; ${n(s.abandoned)} whose client died` : ''}`,
+    `  wait      ${s.meanWaitMs.toFixed(2)} ms on average to the start; ${(100 * s.lentShare).toFixed(1)} % ran in another cluster; both without the check`,
     `  faults    ${n(s.faults)}; all work done and everybody agreed ${(s.recoveredAfterMs / 1000).toFixed(1)} s after the last was healed`,
     `  events    ${n(s.events)}, ${n(s.messages)} messages; ${n((s.events / realMs) * 1000)} events/s, ${n((s.events / cpuMs) * 1000)} per CPU second; hash ${s.hash}`,
   ].join('\n')

@@ -65,12 +65,12 @@ export class Ledger implements Watch {
   owed = 0
   readonly outcomes = new Map<string, number>()
   starts = 0
-  /** Sums over answered tasks, ms, for theory to be compared with: from submission to first start, and in all. */
-  waitMs = 0
-  waits = 0
-  lent = 0
-  /** Errands submitted before this are not in the sums above: the system was still filling. */
-  measureFrom = 0
+  /** Over answered tasks that started once, from submission to start, ms: a sum for theory to be compared with. */
+  #waitMs = 0
+  #waits = 0
+  /** Tasks that a worker has done, and those of them done in another cluster. */
+  #ran = 0
+  #lent = 0
   tracer: Tracer | null = null
   /** Told of each task's first start. */
   onFirstStart: StartSink | null = null
@@ -100,6 +100,16 @@ export class Ledger implements Watch {
   }
 
   // ---------------------------------------------------------------- faults
+
+  /** From the submission to the start, ms, of the tasks that were answered and started once. */
+  get meanWaitMs(): number {
+    return this.#waits === 0 ? 0 : this.#waitMs / this.#waits
+  }
+
+  /** Of the tasks that a worker has done, those that ran in another cluster, as the series count them; from 0 to 1. */
+  get lentShare(): number {
+    return this.#ran === 0 ? 0 : this.#lent / this.#ran
+  }
 
   get faults(): number {
     return this.troubles.count
@@ -205,12 +215,12 @@ export class Ledger implements Watch {
     }
     if (outcome.kind === Kind.Reply && code === '') this.#answered(errand, call, outcome.body, at)
     else this.#judge(errand, code, at)
-    if (this.series !== null) {
-      // A handler that fails as it was told has done its work.
-      if (code === '' || code === HANDLER_ERROR)
-        this.series.answered(at, at - errand.submittedAt, errand.cluster, errand.ranIn)
-      else this.series.failed(at)
-    }
+    // A handler that fails as it was told has done its work.
+    if (code === '' || code === HANDLER_ERROR) {
+      this.#ran++
+      if (errand.ranIn !== errand.cluster) this.#lent++
+      this.series?.answered(at, at - errand.submittedAt, errand.cluster, errand.ranIn)
+    } else this.series?.failed(at)
     this.#strike(errand, client)
     errand.settledAt = at
     errand.code = code
@@ -248,10 +258,9 @@ export class Ledger implements Watch {
         `its reader got ${call.pieces} of ${errand.pieces} pieces and then the end`,
       )
     }
-    if (errand.submittedAt >= this.measureFrom && errand.starts === 1) {
-      this.waitMs += errand.firstStartAt - errand.submittedAt
-      this.waits++
-      if (errand.ranIn !== errand.cluster) this.lent++
+    if (errand.starts === 1) {
+      this.#waitMs += errand.firstStartAt - errand.submittedAt
+      this.#waits++
     }
   }
 

@@ -45,6 +45,7 @@ function summaryOf({ summary, gatheredUntil }: Result, collector: Collector): Fi
   return [
     ...figures,
     { label: 'tasks sent', value: whole(summary.tasks) },
+    { label: 'of them as a check at the end', value: whole(summary.closing) },
     { label: 'answered', value: whole(summary.answered) },
     ...errors.map(([code, count]) => ({ label: `ended with ${code}`, value: whole(count) })),
     { label: 'their client died', value: whole(summary.abandoned) },

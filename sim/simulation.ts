@@ -79,6 +79,8 @@ export interface Summary {
   readonly events: number
   readonly messages: number
   readonly tasks: number
+  /** Of those: each client's last, a check once all is in order. */
+  readonly closing: number
   readonly answered: number
   readonly starts: number
   readonly outcomes: { readonly [code: string]: number }
@@ -87,7 +89,9 @@ export interface Summary {
   readonly nonsense: { readonly [what: string]: number }
   /** Clients died before their tasks ended, or wanted them no more. */
   readonly abandoned: number
+  /** To the start, ms; of the tasks before the closing ones. */
   readonly meanWaitMs: number
+  /** Of those done, the share that ran in another cluster, from 0 to 1; without the closing ones, too. */
   readonly lentShare: number
   /** Time from the last fault's end until all work was done and everybody agreed who is there, ms. */
   readonly recoveredAfterMs: number
@@ -568,25 +572,27 @@ export class Simulation {
     this.gatheredUntil = this.at
     this.ledger.series = null
     this.#sampleAt = Number.POSITIVE_INFINITY
+    const { meanWaitMs, lentShare } = this.ledger
     this.#probe()
-    return this.summary(recoveredAfterMs)
+    return this.#summary(recoveredAfterMs, meanWaitMs, lentShare)
   }
 
-  summary(recoveredAfterMs: number): Summary {
+  #summary(recoveredAfterMs: number, meanWaitMs: number, lentShare: number): Summary {
     const { ledger } = this
     return {
       endedAt: this.at,
       events: this.#events,
       messages: this.network.messages,
       tasks: ledger.submittedCount,
+      closing: this.probes,
       answered: ledger.outcomes.get('') ?? 0,
       starts: ledger.starts,
       outcomes: Object.fromEntries([...ledger.outcomes].map(([code, n]) => [code === '' ? 'OK' : code, n])),
       faults: ledger.faults,
       nonsense: Object.fromEntries(ledger.nonsense),
       abandoned: ledger.abandonedCount,
-      meanWaitMs: ledger.waits === 0 ? 0 : ledger.waitMs / ledger.waits,
-      lentShare: ledger.waits === 0 ? 0 : ledger.lent / ledger.waits,
+      meanWaitMs,
+      lentShare,
       recoveredAfterMs,
       hash:
         (this.#hashA >>> 0).toString(16).padStart(8, '0') + (this.#hashB >>> 0).toString(16).padStart(8, '0'),

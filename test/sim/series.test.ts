@@ -37,6 +37,13 @@ describe('series of a simulated run', () => {
     expect(sum(gathered.loans.map(([, , tasks]) => [tasks]))).toBe(sum(gathered.ranForOthers))
   })
 
+  test('show the share that ran in another cluster as the summary does, and it knows how many tasks they leave out', () => {
+    const lent = gathered.loans.reduce((sum, [, , tasks]) => sum + tasks, 0)
+    expect(lent).toBeGreaterThan(0)
+    expect(watched.summary?.lentShare).toBe(lent / gathered.latencyOverall.answered)
+    expect(watched.summary?.closing).toBe(3 * 20)
+  })
+
   test('hold every fault, with its end', () => {
     expect(series.faults.map(({ kind, fromMs, cluster }) => ({ fault: kind, at: fromMs, cluster }))).toEqual(
       watched.faults.map(({ fault, at, cluster }) => ({ fault, at, cluster })),
