@@ -1,6 +1,9 @@
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { HELLOS_PER_CONNECTION } from '../broker/core/peers.ts'
 import { POLICIES, TUNING } from '../broker/core/routing.ts'
+import { BODY_MIN } from './errand.ts'
+import { longest } from './network.ts'
 
 const ms = z.number().min(0)
 const share = z.number().min(0).max(1)
@@ -143,7 +146,10 @@ const fields = z.strictObject({
     .min(100)
     .default(65_536)
     .describe('octets of a large body at most; they are spread evenly over orders of magnitude'),
-  bodyMax: count.default(1 << 20).describe('octets that brokers take'),
+  bodyMax: count
+    .min(BODY_MIN)
+    .default(1 << 20)
+    .describe('octets that brokers take'),
 
   timeoutMs: z.number().positive().default(2500).describe('silence after which a client asks again, ms'),
   retries: count.min(1).default(3).describe('tries of a client that may go unanswered in a row'),
@@ -153,7 +159,7 @@ const fields = z.strictObject({
   queueMax: count.min(1).default(10_000).describe('tasks that may wait at a broker'),
   attemptsMax: count.min(1).default(3).describe('workers that may die of a task'),
   workerHeartbeatMs: z.number().positive().default(1000).describe('between heartbeats of and to workers, ms'),
-  workerLiveness: count.min(1).default(3).describe('heartbeats missed until a worker is dead'),
+  workerLiveness: count.min(2).max(100).default(3).describe('heartbeats missed until a worker is dead'),
   stateIntervalMs: z.number().positive().default(500).describe('between states of a broker, ms'),
   stateCoalesceMs: ms.default(10).describe('changes within this time go out as one state, ms'),
   stateTtlMs: z
@@ -234,6 +240,8 @@ export type Parameters = z.infer<typeof fields>
  * busier than the rest, a cluster killed every 10 s and brought back.
  */
 export const parameters = fields.superRefine((p, context) => {
+  for (const { at, value, message } of contradictions(p))
+    context.addIssue({ code: 'custom', path: [...at], message, input: value })
   for (const [index, link] of p.links.entries()) {
     for (const { at, value, message } of linkProblems(link, p.links.slice(0, index), p))
       context.addIssue({ code: 'custom', path: ['links', index, ...at], message, input: value })
@@ -244,14 +252,90 @@ export const parameters = fields.superRefine((p, context) => {
   }
 })
 
-/** Something that a scenario names and that is not there. */
-interface Absence {
+/** Something that a scenario names and that is not there, or two things in it that cannot both be. */
+interface Problem {
   readonly at: readonly string[]
   readonly value: unknown
   readonly message: string
 }
 
-function linkProblems(link: LinkTerms, before: readonly LinkTerms[], p: Parameters): Absence[] {
+/** Least waits that a broker needs of its parameters, as of its settings; most that messages may take for what waits for them. */
+function contradictions(p: Parameters): Problem[] {
+  const problems: Problem[] = []
+  const expect = (holds: boolean, field: keyof Parameters, expected: string): void => {
+    if (!holds) problems.push({ at: [field], value: p[field], message: `expected ${expected}` })
+  }
+  expect(
+    p.workers > 0 || p.clients === 0,
+    'workers',
+    `at least 1 for the tasks of clients, which is ${p.clients}: nothing would be done`,
+  )
+  expect(
+    p.stateTtlMs >= 2 * p.stateIntervalMs,
+    'stateTtlMs',
+    `at least 2 × stateIntervalMs, which is ${2 * p.stateIntervalMs}: one late message would lose a peer`,
+  )
+  expect(
+    p.stateCoalesceMs <= p.stateIntervalMs,
+    'stateCoalesceMs',
+    `at most stateIntervalMs, which is ${p.stateIntervalMs}`,
+  )
+  // Of a broker's settings it is more than stateTtlMs; what is drawn was always allowed the least that this may be.
+  expect(
+    p.peerForgetMs > 2 * p.stateIntervalMs,
+    'peerForgetMs',
+    `more than 2 × stateIntervalMs, which is ${2 * p.stateIntervalMs}: a peer would be forgotten before it is lost`,
+  )
+  // From the client to the broker, to the worker and back; each of them may read up to a turn later, and write after another.
+  const taskMs = 4 * p.localMs * longest(p) + 6 * p.turnMs
+  const within = `localMs ${p.localMs}, jitter ${p.jitter} (${p.distribution}) and turnMs ${p.turnMs}`
+  expect(
+    p.clients === 0 || p.timeoutMs > taskMs,
+    'timeoutMs',
+    `more than ${shown(taskMs)} ms, which a task may be on its way to a worker and back with ${within}`,
+  )
+  const silenceMs = p.workerLiveness * p.workerHeartbeatMs
+  const beatMs = 4 * p.localMs * longest(p) + 4 * p.turnMs
+  expect(
+    p.workers === 0 || silenceMs > beatMs,
+    'workerHeartbeatMs',
+    `workerLiveness, which is ${p.workerLiveness}, times as much to be more than ${shown(beatMs)} ms, which it may take to connect and be answered with ${within}`,
+  )
+  if (p.clusters + joinsBy(Number.POSITIVE_INFINITY, p) > 1) problems.push(...farProblems(p))
+  return problems
+}
+
+/** Of what passes between clusters: a greeting must be answered on the connection that it was sent on, and states must not stay away. */
+function farProblems(p: Parameters): Problem[] {
+  const usualMs = p.cloudMs * p.cloudSpread
+  let leastMs = usualMs
+  let spreadMs = usualMs * (longest(p) - 1)
+  for (const { ms = usualMs, jitter = p.jitter, distribution = p.distribution } of p.links) {
+    leastMs = Math.max(leastMs, ms)
+    spreadMs = Math.max(spreadMs, ms * (longest({ jitter, distribution }) - 1))
+  }
+  const problems: Problem[] = []
+  const links = `cloudMs ${p.cloudMs}, cloudSpread ${p.cloudSpread}, turnMs ${p.turnMs}${p.links.length > 0 ? ' and links' : ''}`
+  // To connect and back, to greet and back. What a message takes beyond the least does not count: the next may fare better.
+  const greetingMs = 4 * leastMs + 2 * p.turnMs
+  if (HELLOS_PER_CONNECTION * p.stateIntervalMs < greetingMs) {
+    const message = `expected at least ${shown(greetingMs / HELLOS_PER_CONNECTION)} ms: a broker greets a peer ${HELLOS_PER_CONNECTION} times, so far apart, before it connects anew, and to connect and be answered takes ${shown(greetingMs)} ms with ${links}`
+    problems.push({ at: ['stateIntervalMs'], value: p.stateIntervalMs, message })
+  }
+  // Half as much again as between two, as brokers do not beat to the ms.
+  const gapMs = 1.5 * p.stateIntervalMs + spreadMs + p.turnMs
+  if (p.stateTtlMs < gapMs) {
+    const message = `expected at least ${shown(gapMs)} ms, which may pass between two states of a peer with stateIntervalMs ${p.stateIntervalMs}, jitter ${p.jitter} (${p.distribution}), ${links}`
+    problems.push({ at: ['stateTtlMs'], value: p.stateTtlMs, message })
+  }
+  return problems
+}
+
+function shown(ms: number): number {
+  return Math.ceil(ms * 1000) / 1000
+}
+
+function linkProblems(link: LinkTerms, before: readonly LinkTerms[], p: Parameters): Problem[] {
   const { from, to } = link
   const clusters = p.clusters + joinsBy(Number.POSITIVE_INFINITY, p)
   const problems = [...absent('cluster', 'from', from, clusters), ...absent('cluster', 'to', to, clusters)]
@@ -266,7 +350,7 @@ function linkProblems(link: LinkTerms, before: readonly LinkTerms[], p: Paramete
   return problems
 }
 
-function faultProblems({ at, fault, cluster, other, node }: Scripted, p: Parameters): Absence[] {
+function faultProblems({ at, fault, cluster, other, node }: Scripted, p: Parameters): Problem[] {
   const clusters = p.clusters + joinsBy(at, p)
   const problems = [
     ...absent('cluster', 'cluster', cluster, clusters),
@@ -281,7 +365,7 @@ function faultProblems({ at, fault, cluster, other, node }: Scripted, p: Paramet
   return problems
 }
 
-function absent(what: string, field: string, number: number | undefined, there: number): Absence[] {
+function absent(what: string, field: string, number: number | undefined, there: number): Problem[] {
   if (number === undefined || number < there) return []
   const message =
     there === 0

@@ -20,7 +20,7 @@ import { SharedHeartbeat } from './shared-heartbeat.ts'
 type HowMet = 'configured' | 'admin' | 'gossip' | 'hello'
 
 /** Unanswered HELLOs after which a connection is made anew: what piled up in its pipe goes, names are resolved again. */
-const HELLOS_PER_CONNECTION = 20
+export const HELLOS_PER_CONNECTION = 20
 /** Heartbeats from one comparison of whom we know with a peer's list to the next, at least. */
 const BEATS_PER_COMPARISON = 4
 /** Peers listed per heartbeat by these comparisons, about: what they cost must not grow with the number of peers. */

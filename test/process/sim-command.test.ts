@@ -202,15 +202,15 @@ describe('spillway sim compare --report', () => {
 describe('a run that breaks a promise', () => {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-breach-'))
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
-  // Nobody works here: the task that is to be done when nothing is wrong cannot be.
-  const idle =
-    '--clusters 2 --workers 0 --clients 3 --service-ms 5 --deadline-ms 1000 --duration-ms 800 --fault-every-ms 0'.split(
+  // A connection takes about a second for each message: the task that is to be done when nothing is wrong is not.
+  const crawling =
+    '--clusters 2 --workers 2 --clients 3 --service-ms 5 --deadline-ms 1000 --duration-ms 800 --fault-every-ms 0 --local-mbps 0.00085'.split(
       ' ',
     )
   const PROMISE = 'when nothing is wrong, a task is done'
 
   test('ends with 1, tells the last of the task, the shortest prefix, and what to type to see it again', () => {
-    const { status, stdout } = sim('run', '--seed', '3', ...idle)
+    const { status, stdout } = sim('run', '--seed', '3', ...crawling)
     expect(status).toBe(1)
     const [, task = '', events = ''] =
       /Look closer: spillway sim replay 3 .*--task (\d+) --events (\d+)/.exec(stdout) ?? []
@@ -219,22 +219,26 @@ describe('a run that breaks a promise', () => {
       `Shortest prefix that shows it: the first ${Number(events).toLocaleString('en')} events`,
     )
     expect(stdout).toContain(`submits task ${task} `)
-    const again = sim('replay', '3', ...idle, '--task', task, '--events', events)
+    const again = sim('replay', '3', ...crawling, '--task', task, '--events', events)
     expect(again.status).toBe(1)
     expect(again.stdout).toContain(PROMISE)
-    const less = sim('replay', '3', ...idle, '--task', task, '--events', `${Number(events) - 1}`)
+    const less = sim('replay', '3', ...crawling, '--task', task, '--events', `${Number(events) - 1}`)
     expect(less).toMatchObject({ status: 0 })
     expect(less.stdout).not.toContain(PROMISE)
   })
 
   test('has no speed for the benchmark, which tells what was broken', async () => {
-    const { events, invalid } = await measureSimulation(main, { id: 'idle', label: 'idle', flags: idle })
+    const { events, invalid } = await measureSimulation(main, {
+      id: 'crawling',
+      label: 'crawling',
+      flags: crawling,
+    })
     expect(events).toBe(0)
     expect(invalid).toContain(PROMISE)
   })
 
   test('is made smaller, into a scenario that breaks the same promise', () => {
-    const { status, stdout } = sim('shrink', '3', ...idle, '--runs', '40')
+    const { status, stdout } = sim('shrink', '3', ...crawling, '--runs', '40')
     expect(status).toBe(1)
     const scenario = join(folder, 'smaller.yaml')
     writeFileSync(scenario, stdout)
@@ -323,6 +327,21 @@ test('parameters that make no sense end with 78, and name what is wrong', () => 
   expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
   expect(stderr).toContain('--clusters = 0: ')
   expect(stderr).toContain('--load = "high": ')
+})
+
+test.each([
+  ['--worker-liveness 1', '--worker-liveness = 1: '],
+  ['--state-ttl-ms 100', '--state-ttl-ms = 100: expected at least 2 × stateIntervalMs'],
+  ['--workers 0', '--workers = 0: expected at least 1'],
+  ['--body-max 0', '--body-max = 0: '],
+  ['--cloud-ms 3000', 'cloudMs 3000'],
+  ['--local-ms 3000', 'localMs 3000'],
+  ['--turn-ms 5000', 'turnMs 5000'],
+])('so do those that contradict each other: %s', (flags, told) => {
+  const world = '--seed 7 --clusters 3 --workers 20 --clients 50 --duration-ms 5000'
+  const { status, stdout, stderr } = sim('run', ...world.split(' '), ...flags.split(' '))
+  expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
+  expect(stderr).toContain(told)
 })
 
 test('so does a scenario that speaks of a cluster, link or worker that is not there', () => {
