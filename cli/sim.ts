@@ -135,10 +135,10 @@ function replayCommand(): Command {
     (seed: number, flags: SimFlags & { task?: number; last: number; events?: number }) => {
       const { parameters: p } = wanted(flags, seed)
       const options = flags.events === undefined ? {} : { eventsMax: flags.events }
-      for (const line of retell(seed, p, flags.task ?? null, flags.last, options)) {
-        process.stdout.write(`${lineOf(line)}\n`)
-      }
-      const { breach } = run(seed, p, options)
+      const { lines, leftOut, result } = retell(seed, p, flags.task ?? null, flags.last, options)
+      if (leftOut > 0) process.stdout.write(`${pc.dim(beginningLeftOut(leftOut))}\n`)
+      for (const line of lines) process.stdout.write(`${lineOf(line)}\n`)
+      const { breach } = result
       if (breach === null) return
       process.stdout.write(`${pc.red('BREACH')} ${breach.message}\n`)
       process.exitCode = Exit.Failed
@@ -453,7 +453,7 @@ function tell(seed: number, p: Parameters, s: Summary, { realMs, cpuMs }: Cost):
 function tellBreach(found: Result, p: Parameters, typed: string): void {
   const { breach, seed, events, endedAt } = shortestPrefix(found, p)
   if (breach === null) return
-  const lines = retell(seed, p, breach.task, LAST_LINES, { eventsMax: events })
+  const { lines } = retell(seed, p, breach.task, LAST_LINES, { eventsMax: events })
   for (const line of lines) process.stdout.write(`${lineOf(line)}\n`)
   process.stdout.write(`${pc.red('BREACH')} seed ${seed}: ${breach.message}\n`)
   process.stdout.write(
@@ -480,6 +480,10 @@ function givenFlags(p: Parameters, base: { readonly [key: string]: unknown }, fl
 /** As a shell takes it for one word. */
 function quoted(word: string): string {
   return /^[\w./:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+}
+
+function beginningLeftOut(lines: number): string {
+  return `The first ${lines.toLocaleString('en')} lines are left out: --events ends the run earlier, --task tells of one task, --last keeps more.`
 }
 
 function lineOf(line: { at: number; who: string; what: string; task: number | null }): string {

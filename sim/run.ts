@@ -69,20 +69,32 @@ export interface Line {
   readonly task: number | null
 }
 
-/** The last lines of a run again, of one task with the faults around it (or of everything): the same run to the byte. */
+/** A run told again: the last of its lines, how many came before them, and how it ended. */
+export interface Retold {
+  readonly lines: readonly Line[]
+  readonly leftOut: number
+  readonly result: Result
+}
+
+/**
+ * The same run to the byte, and what happened in it: to one task with the faults around it, or everything.
+ * @param last lines that are kept at most: those before the end
+ */
 export function retell(
   seed: number,
   parameters: Parameters,
   task: number | null,
   last: number,
   options: SimulationOptions = {},
-): Line[] {
+): Retold {
   const lines: Line[] = []
   let first = 0
-  run(seed, parameters, {
+  let told = 0
+  const result = run(seed, parameters, {
     ...options,
     tracer: (at, who, what, about) => {
       if (task !== null && about !== task && who !== 'fault') return
+      told++
       lines.push({ at, who, what, task: about })
       if (lines.length - first > last) first++
       if (first > 10_000) {
@@ -91,5 +103,6 @@ export function retell(
       }
     },
   })
-  return lines.slice(first)
+  const kept = lines.slice(first)
+  return { lines: kept, leftOut: told - kept.length, result }
 }

@@ -227,6 +227,19 @@ describe('a run that breaks a promise', () => {
     expect(less.stdout).not.toContain(PROMISE)
   })
 
+  test('is replayed with its last lines, and with how many there were before them, and what to type to see those', () => {
+    const lines = (...flags: string[]): string[] => {
+      const { stdout, status } = sim('replay', '3', ...idle, ...flags)
+      expect(status).toBe(1)
+      return stdout.slice(0, stdout.indexOf('BREACH')).trimEnd().split('\n')
+    }
+    const whole = lines()
+    const [before, ...kept] = lines('--last', '4')
+    expect(kept).toEqual(whole.slice(-4))
+    expect(before).toContain(`The first ${(whole.length - 4).toLocaleString('en')} lines are left out`)
+    for (const flag of ['--events', '--task', '--last']) expect(before).toContain(flag)
+  })
+
   test('has no speed for the benchmark, which tells what was broken', async () => {
     const { events, invalid } = await measureSimulation(main, {
       id: 'crawling',

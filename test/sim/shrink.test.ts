@@ -59,7 +59,17 @@ test('a seed that keeps every promise cannot be made smaller', () => {
 })
 
 test('a task is told from its submission to its end', () => {
-  const lines = retell(SEED, drawParameters(SEED), 1, 1000).filter(({ task }) => task === 1)
-  expect(lines[0]?.what).toContain('submits task 1')
-  expect(lines.some(({ what }) => what.startsWith('is told'))).toBe(true)
+  const told = retell(SEED, drawParameters(SEED), 1, 1000).lines.filter(({ task }) => task === 1)
+  expect(told[0]?.what).toContain('submits task 1')
+  expect(told.some(({ what }) => what.startsWith('is told'))).toBe(true)
+})
+
+test('a run is told as it was, and how many of its lines came before those that are kept', () => {
+  const p = parameters.parse({ clusters: 2, workers: 3, clients: 5, durationMs: 500, faults: [] })
+  const whole = retell(SEED, p, null, 1_000_000)
+  expect(whole.leftOut).toBe(0)
+  expect(whole.result.summary).toEqual(run(SEED, p).summary)
+  const end = retell(SEED, p, null, 7)
+  expect(end.lines).toEqual(whole.lines.slice(-7))
+  expect(end.leftOut).toBe(whole.lines.length - 7)
 })
