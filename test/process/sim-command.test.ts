@@ -229,7 +229,7 @@ describe('a run that breaks a promise', () => {
 
   test('is replayed with its last lines, and with how many there were before them, and what to type to see those', () => {
     const lines = (...flags: string[]): string[] => {
-      const { stdout, status } = sim('replay', '3', ...idle, ...flags)
+      const { stdout, status } = sim('replay', '3', ...crawling, ...flags)
       expect(status).toBe(1)
       return stdout.slice(0, stdout.indexOf('BREACH')).trimEnd().split('\n')
     }
