@@ -59,7 +59,7 @@ Examples:
 
 Virtual time, except for live, which starts real processes and kills them. spillway sim <verb> --help tells what each takes.
 Exit status: 0 when every promise was kept, 1 when one was broken, 74 when only the report could not be written, 78 for parameters that make no sense, 2 for a command that makes none,
-128 + n when signal n has ended it: 134 or 137 for want of memory.`
+128 + n when signal n has ended it: 134 or 137 for want of memory. shrink ends with 2 for a seed that keeps every promise.`
 
 // ---------------------------------------------------------------- verbs
 
@@ -176,12 +176,18 @@ function swarmCommand(): Command {
     })
 }
 
+const SHRINK_EXAMPLE = `SEED is one that breaks a promise with the flags given: those that swarm finds do with --drawn.
+Exit status: 1 with the smaller scenario on stdout; 2 when the seed keeps every promise, and stdout stays empty.
+
+Example:
+  spillway sim shrink SEED --drawn > smaller.yaml`
+
 function shrinkCommand(): Command {
   const command = new Command('shrink')
     .description('make a failing seed smaller, and print the scenario that is left')
     .argument('<seed>', 'the seed of the run', seedOf)
     .option('--runs <count>', 'runs it may take at most', countOf, 500)
-    .addHelpText('after', '\nExample:\n  spillway sim shrink 954 --drawn > smaller.yaml')
+    .addHelpText('after', `\n${SHRINK_EXAMPLE}`)
   return withParameters(command).action((seed: number, flags: SimFlags & { runs: number }) => {
     const { parameters: p } = wanted(flags, seed)
     const shrunk = shrink(seed, p, flags.runs, ({ parameters: q, runs }) => {
@@ -191,7 +197,10 @@ function shrinkCommand(): Command {
     })
     clearLine()
     if (shrunk === null) {
-      process.stderr.write(`Seed ${seed} keeps every promise with these parameters.\n`)
+      process.stderr.write(
+        `spillway sim shrink: seed ${seed} keeps every promise with these parameters, so there is nothing to make smaller; give it a seed that fails, with the flags it fails with: spillway sim swarm finds one, and a run that fails says what to type\n`,
+      )
+      process.exitCode = Exit.Usage
       return
     }
     process.stdout.write(stringify({ seed, ...differences(shrunk.parameters) }))

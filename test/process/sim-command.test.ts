@@ -262,6 +262,17 @@ describe('a run that breaks a promise', () => {
   })
 })
 
+test('a seed that keeps every promise is not made smaller: a script sees that, and who reads is told what to do', () => {
+  const { status, stdout, stderr } = sim(
+    'shrink',
+    '9',
+    ...'--clusters 1 --workers 2 --clients 3 --duration-ms 200 --faults none'.split(' '),
+  )
+  expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+  expect(stderr).toContain('seed 9 keeps every promise')
+  expect(stderr).toContain('give it a seed that fails')
+})
+
 test('a run that needs more memory than it may have ends with another status than a broken promise, and says what to do', () => {
   // So many clients that it takes a process of its own, whose limit is what this one was given.
   const { status, stdout, stderr } = spawnSync(
