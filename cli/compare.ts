@@ -29,6 +29,7 @@ import { flagOf } from './configuration.ts'
 import { Exit } from './exit-status.ts'
 import { Interruption } from './interruption.ts'
 import { prepareReport, writtenReport } from './report-folder.ts'
+import { explain } from './scenario-flags.ts'
 
 interface CompareFlags {
   readonly dimensions: DimensionName[]
@@ -165,11 +166,21 @@ Examples:
         process.stdout.write(JSON.stringify(measure(cellSchema.parse(JSON.parse(flags.asChild)))))
         return
       }
+      const grid = gridOf(flags)
       if (flags.report !== undefined) {
         prepareReport(flags.report, (folder) => prepareComparison(folder, flags.dimensions))
       }
-      const grid = gridOf(flags)
-      const comparison = await compare(grid, flags.jobs)
+      const comparison = await compare(grid, flags.jobs).catch((error: unknown): null => {
+        // It says nothing about a promise.
+        process.stderr.write(
+          `spillway sim compare: ${error instanceof Error ? error.message : String(error)}\n`,
+        )
+        return null
+      })
+      if (comparison === null) {
+        process.exitCode = Exit.CannotRun
+        return
+      }
       if (flags.json) process.stdout.write(`${JSON.stringify(comparison, null, 2)}\n`)
       else process.stdout.write(`${tell(comparison)}\n`)
       if (flags.report !== undefined) {
@@ -201,6 +212,7 @@ const GIVEN = [
   'durationMs',
 ] as const
 
+/** What is to be compared. Ends the process with 78 when it cannot be. */
 function gridOf(flags: CompareFlags): Grid {
   const given: { -readonly [key in keyof Parameters]?: Parameters[key] } = {}
   for (const key of GIVEN) {
@@ -208,7 +220,7 @@ function gridOf(flags: CompareFlags): Grid {
     if (value !== undefined) given[key] = value
   }
   const centre: Parameters = { ...(flags.quick ? QUICK_CENTRE : CENTRE), ...given }
-  return {
+  const grid: Grid = {
     centre,
     warmUpMs: flags.warmUpMs ?? centre.durationMs / 4,
     quick: flags.quick ?? false,
@@ -216,6 +228,26 @@ function gridOf(flags: CompareFlags): Grid {
     policies: [OMNISCIENT, ...flags.policies],
     seeds: Array.from({ length: flags.seeds }, (_, i) => flags.seed + i),
   }
+  const problems = problemsOf(grid)
+  if (problems.size === 0) return grid
+  process.stderr.write(`${[...problems].join('\n')}\n`)
+  process.exit(Exit.Config)
+}
+
+/** Of each number there may be, of their centre, and of what is made of it: what is wrong with several is said once. */
+function problemsOf(grid: Grid): Set<string> {
+  const { centre, warmUpMs } = grid
+  const problems = new Set<string>()
+  for (const p of [centre, ...[...cellsOf(grid).values()].map((cell) => cell.parameters)]) {
+    const { error } = parameters.safeParse(p, { reportInput: true })
+    if (error !== undefined) for (const line of explain(error, 'compare').split('\n')) problems.add(line)
+  }
+  if (warmUpMs >= centre.durationMs) {
+    problems.add(
+      `--warm-up-ms = ${warmUpMs}: expected less than --duration-ms, which is ${centre.durationMs}, as only the rest counts; see spillway sim compare --help`,
+    )
+  }
+  return problems
 }
 
 // ---------------------------------------------------------------- running it
@@ -263,11 +295,16 @@ function child(cell: Cell, interruption: Interruption): Promise<Measures> {
       text += piece
     })
     process_.on('error', reject)
-    process_.on('close', (code) => {
+    process_.on('close', (code, signal) => {
       if (code === 0) resolve(measuresSchema.parse(JSON.parse(text)))
-      else reject(new Error(`the run of ${cell.policy}, seed ${cell.seed}, ended with status ${code}`))
+      else reject(new Error(`the run of ${cell.policy}, seed ${cell.seed}, ${endedBy(code, signal)}`))
     })
   })
+}
+
+function endedBy(code: number | null, signal: NodeJS.Signals | null): string {
+  if (signal === null) return `ended with status ${code}; what it said of it stands above`
+  return `was ended by ${signal}. If for want of memory, give it less to hold (--clusters, --workers, --clients, --duration-ms) or let fewer run at once (--jobs)`
 }
 
 // ---------------------------------------------------------------- flags
@@ -291,7 +328,8 @@ function isDimension(name: string): name is DimensionName {
 }
 
 function dimensionsOf(text: string): DimensionName[] {
-  return text.split(',').map((name) => {
+  // Once each, however often it is named.
+  return [...new Set(text.split(','))].map((name) => {
     if (!isDimension(name))
       throw new InvalidArgumentError(
         `there is no "${name}"; there are ${Object.keys(DIMENSIONS).join(', ')}, with commas`,
@@ -301,7 +339,7 @@ function dimensionsOf(text: string): DimensionName[] {
 }
 
 function policiesOf(text: string): string[] {
-  const wanted = text.split(',')
+  const wanted = [...new Set(text.split(','))]
   for (const name of wanted) {
     if (!Object.hasOwn(POLICIES, name))
       throw new InvalidArgumentError(
@@ -378,7 +416,8 @@ function cellsOfRow(row: Row): string[] {
     policy,
     m.meanWaitMs.toFixed(2),
     m.p99WaitMs.toFixed(2),
-    knowsAll ? '' : timesOmniscient.toFixed(2),
+    // Without a task there is nothing to tell.
+    knowsAll || !Number.isFinite(timesOmniscient) ? '' : timesOmniscient.toFixed(2),
     (100 * m.lentShare).toFixed(1),
     knowsAll ? '' : (100 * m.rejectShare).toFixed(2),
     knowsAll ? '' : m.statesPerSecond.toFixed(0),

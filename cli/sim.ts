@@ -16,12 +16,12 @@ import { differences, FAULTS, type Parameters, parameters, saidIn } from '../sim
 import { shrink } from '../sim/shrink.ts'
 import type { Summary } from '../sim/simulation.ts'
 import { compareCommand } from './compare.ts'
-import { flagOf } from './configuration.ts'
 import { Exit } from './exit-status.ts'
 import { Interruption } from './interruption.ts'
 import { liveCommand } from './live.ts'
 import { prepareReport, writtenReport } from './report-folder.ts'
 import { endWithout, inRoomyProcess, ordered } from './roomy-process.ts'
+import { explain, flagFor, SCENARIO_ONLY } from './scenario-flags.ts'
 
 /** Lines of a breached task's history that a run prints. */
 const LAST_LINES = 30
@@ -332,14 +332,6 @@ function child(
 
 // ---------------------------------------------------------------- flags
 
-/** A list is one flag here, separated by commas. */
-function flagFor(field: string): string {
-  return `--${flagOf({ field, type: 'text' })}`
-}
-
-/** Lists of several things each: for a file, not for a flag. */
-const SCENARIO_ONLY: ReadonlySet<string> = new Set(['script', 'links'])
-
 /** A flag for each parameter, a scenario file, and the swarm's own drawing. */
 function withParameters(command: Command): Command {
   command.option('--scenario <file>', 'parameters from a YAML file; flags count more')
@@ -377,7 +369,7 @@ function wanted(flags: SimFlags, seedGiven: number | undefined): Wanted {
     const p = parameters.parse(given, { reportInput: true })
     return { seed, parameters: p, typed: givenFlags(p, base, flags) }
   } catch (error) {
-    process.stderr.write(`${explain(error)}\n`)
+    process.stderr.write(`${explain(error, 'run')}\n`)
     process.exit(Exit.Config)
   }
 }
@@ -396,26 +388,6 @@ function parsed(key: string, text: unknown): unknown {
   if (typeof text !== 'string') return text
   const number = Number(text)
   return text.trim() === '' || Number.isNaN(number) ? text : number
-}
-
-function explain(error: unknown): string {
-  if (error instanceof z.ZodError) {
-    return error.issues
-      .map(({ path, message, input }) => {
-        const given = path.length === 0 || input === undefined ? '' : ` = ${JSON.stringify(input)}`
-        return `${nameOf(path)}${given}: ${message}; see spillway sim run --help`
-      })
-      .join('\n')
-  }
-  return error instanceof Error ? error.message : String(error)
-}
-
-/** A parameter's flag, or its place in a scenario. */
-function nameOf([field, ...place]: readonly PropertyKey[]): string {
-  if (field === undefined) return 'scenario'
-  const name = String(field)
-  if (SCENARIO_ONLY.has(name)) return [name, ...place.map(String)].join('.')
-  return flagFor(name)
 }
 
 function seedOf(text: string): number {

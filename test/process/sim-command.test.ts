@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -196,6 +197,60 @@ describe('spillway sim compare --report', () => {
     expect(status).toBe(74)
     expect(stdout).toContain('soonest')
     expect(stderr).toContain('make room there or name another folder')
+  })
+})
+
+describe('spillway sim compare', () => {
+  const parent = mkdtempSync(join(tmpdir(), 'spillway-compare-'))
+  afterAll(() => rmSync(parent, { recursive: true, force: true }))
+  const quick = ['compare', '--quick', '--dimensions', 'skew', '--policies', 'random']
+
+  test('of numbers that are each a number, and make no sense together, ends with 78 and says which', () => {
+    const folder = join(parent, 'report')
+    const { status, stdout, stderr } = sim(
+      ...quick,
+      ...['--clusters', '5000', '--duration-ms', '500', '--warm-up-ms', '600', '--report', folder],
+    )
+    expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
+    // A line each, however many runs it is wrong in.
+    expect(stderr.split('\n')).toEqual([
+      expect.stringMatching(/^--clusters = 5000: .*4096.*; see spillway sim compare --help$/),
+      expect.stringMatching(/^--warm-up-ms = 600: expected less than --duration-ms, which is 500, /),
+      '',
+    ])
+    // And nothing has begun.
+    expect(existsSync(folder)).toBe(false)
+  })
+
+  test.each(['--warm-up-ms 400 --duration-ms 400', '--warm-up-ms 5000'])(
+    'ends with 78 where nothing is left to count: %s',
+    (args) => {
+      expect(sim(...quick, ...args.split(' '))).toMatchObject({ status: 78, stdout: '' })
+    },
+  )
+
+  test('does once what is named twice', () => {
+    const small = '--clusters 2 --workers 5 --clients 10 --duration-ms 400 --json'.split(' ')
+    const twice = ['compare', '--quick', '--dimensions', 'skew,skew', '--policies', 'random,random']
+    const { status, stdout } = sim(...twice, ...small)
+    expect(status).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ dimensions: ['skew'], policies: ['omniscient', 'random'] })
+    expect(JSON.parse(stdout).rows).toHaveLength(3 * 2)
+  })
+
+  test('whose processes are ended ends with another status than a broken promise, and says what to do', async () => {
+    const run = new MarkedCommand('sim', 'compare', '--dimensions', 'load', '--policies', 'soonest')
+    try {
+      const children = () => run.processes.filter((pid) => pid !== run.process.pid)
+      await until('it has begun', () => children().length > 0)
+      for (const pid of children()) process.kill(pid, 'SIGKILL')
+      expect(await run.ended).toBe(71)
+      expect(run.printed).toBe('')
+      expect(run.said).toMatch(/^spillway sim compare: the run of .* was ended by SIGKILL\. .*--jobs\)\n$/)
+      await until('all processes have ended', () => run.processes.length === 0)
+    } finally {
+      run.kill()
+    }
   })
 })
 
