@@ -58,8 +58,9 @@ Examples:
   $ spillway sim live --clusters 3 --kill-every 2s --duration 60s --seed 7
 
 Virtual time, except for live, which starts real processes and kills them. spillway sim <verb> --help tells what each takes.
-Exit status: 0 when every promise was kept, 1 when one was broken, 74 when only the report could not be written, 78 for parameters that make no sense, 2 for a command that makes none,
-128 + n when signal n has ended it: 134 or 137 for want of memory. shrink ends with 2 for a seed that keeps every promise.`
+Exit status: 0 when every promise was kept, 1 when one was broken, 71 when the process of a run could not be started or has ended
+early, 74 when only the report could not be written, 78 for parameters that make no sense, 2 for a command that makes none, 128 + n
+when signal n has ended it: 134 or 137 for want of memory. shrink ends with 2 for a seed that keeps every promise.`
 
 // ---------------------------------------------------------------- verbs
 
