@@ -9,6 +9,7 @@ import { z } from 'zod'
 import { VERSION } from '../broker/io/version.ts'
 import { Collector } from '../report/collector.ts'
 import { writeReport } from '../report/write.ts'
+import { ConfigurationError } from '../settings/configuration-error.ts'
 import { drawParameters } from '../sim/draw.ts'
 import { type Result, retell, run, shortestPrefix } from '../sim/run.ts'
 import { runReport } from '../sim/run-report.ts'
@@ -338,16 +339,36 @@ function withParameters(command: Command): Command {
   command.option('--scenario <file>', 'parameters from a YAML file; flags count more')
   command.option('--drawn', 'parameters as the swarm draws them from the seed; flags count more')
   const usual: { [key: string]: unknown } = parameters.parse({})
-  for (const [key, schema] of Object.entries(parameters.shape)) {
+  const { properties } = jsonParameters.parse(
+    z.toJSONSchema(parameters, { io: 'input', unrepresentable: 'any' }),
+  )
+  for (const [key, json] of Object.entries(properties)) {
     if (SCENARIO_ONLY.has(key)) continue
     const value = usual[key]
-    const what =
-      key === 'faults' ? `${schema.description}: ${FAULTS.join(', ')}, all, none` : (schema.description ?? '')
+    const choices = json.enum ?? (json.items?.enum === undefined ? [] : [...json.items.enum, 'all', 'none'])
+    const what = choices.length === 0 ? json.description : `${json.description}: ${choices.join(', ')}`
     const shown = Array.isArray(value) ? value.join(',') : String(value)
     const flag = typeof value === 'boolean' ? flagFor(key) : `${flagFor(key)} <value>`
-    command.addOption(new Option(flag, `${what} (default: ${shown})`))
+    command.addOption(new Option(flag, `${what} (${rangeOf(json)}default: ${shown})`))
   }
   return command
+}
+
+const jsonParameter = z.looseObject({
+  description: z.string().default(''),
+  enum: z.array(z.string()).optional(),
+  items: z.looseObject({ enum: z.array(z.string()).optional() }).optional(),
+  minimum: z.number().optional(),
+  exclusiveMinimum: z.number().optional(),
+  maximum: z.number().default(Number.MAX_SAFE_INTEGER),
+})
+const jsonParameters = z.looseObject({ properties: z.record(z.string(), jsonParameter) })
+
+/** What a number may be, where it may not be any that is not negative. */
+function rangeOf({ minimum, exclusiveMinimum, maximum }: z.output<typeof jsonParameter>): string {
+  if (maximum < Number.MAX_SAFE_INTEGER) return `${minimum ?? 0} to ${maximum}; `
+  if (exclusiveMinimum !== undefined) return `above ${exclusiveMinimum}; `
+  return minimum === undefined || minimum <= 0 ? '' : `at least ${minimum}; `
 }
 
 interface Wanted {
@@ -359,8 +380,12 @@ interface Wanted {
 
 /** What is to be run. Ends the process with 78 when it cannot be. */
 function wanted(flags: SimFlags, seedGiven: number | undefined): Wanted {
+  const { scenario } = flags
+  // What the file says is the file's fault, unless a flag says otherwise.
+  let isInFile = (_field: string): boolean => true
   try {
-    const file = flags.scenario === undefined ? undefined : saidIn(textOf(flags.scenario))
+    const file = scenario === undefined ? undefined : saidIn(textOf(scenario))
+    isInFile = (field) => flags[field] === undefined && Object.hasOwn(file?.said ?? {}, field)
     const seed = seedGiven ?? file?.seed ?? Math.floor(Date.now() % 1e9)
     const base = { ...(flags.drawn ? drawParameters(seed) : parameters.parse({})), ...file?.said }
     const given: { [key: string]: unknown } = { ...base }
@@ -370,7 +395,8 @@ function wanted(flags: SimFlags, seedGiven: number | undefined): Wanted {
     const p = parameters.parse(given, { reportInput: true })
     return { seed, parameters: p, typed: givenFlags(p, base, flags) }
   } catch (error) {
-    process.stderr.write(`${explain(error, 'run')}\n`)
+    const fileOf = (field: string) => (isInFile(field) ? scenario : undefined)
+    process.stderr.write(`${explain(error, 'run', fileOf)}\n`)
     process.exit(Exit.Config)
   }
 }
@@ -380,29 +406,44 @@ function textOf(path: string): string {
     return readFileSync(path, 'utf8')
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
-    throw new Error(`--scenario: ${why}; name a file that can be read`)
+    throw new ConfigurationError(`--scenario: ${why}; name a file that can be read`)
   }
 }
 
 function parsed(key: string, text: unknown): unknown {
-  if (key === 'faults') return text === 'all' ? [...FAULTS] : text === 'none' ? [] : String(text).split(',')
+  if (key === 'faults') return text === 'all' ? [...FAULTS] : text === 'none' ? [] : namesIn(String(text))
   if (typeof text !== 'string') return text
   const number = Number(text)
   return text.trim() === '' || Number.isNaN(number) ? text : number
 }
 
+/** Names with commas or spaces between them. An empty text is no list of none, which is called none. */
+function namesIn(text: string): string[] {
+  const names = text.split(/[\s,]+/).filter((name) => name !== '')
+  return names.length === 0 ? [text] : names
+}
+
+/** Ends the process with 78 when it is none. */
 function seedOf(text: string): number {
-  const seed = Number(text)
-  if (!Number.isSafeInteger(seed) || seed < 0)
-    throw new InvalidArgumentError('a seed is an integer from 0 to 2^53 - 1')
-  return seed
+  const seed = numberIn(text)
+  if (Number.isSafeInteger(seed) && seed >= 0) return seed
+  const expected = `an integer from 0 to ${Number.MAX_SAFE_INTEGER}`
+  process.stderr.write(
+    `${new ConfigurationError([{ field: 'seed', value: text, expected, source: '' }]).message}\n`,
+  )
+  process.exit(Exit.Config)
 }
 
 function countOf(text: string): number {
-  const count = Number(text)
+  const count = numberIn(text)
   if (!Number.isSafeInteger(count) || count < 0)
     throw new InvalidArgumentError('give an integer that is not negative')
   return count
+}
+
+/** Nothing is not 0. */
+function numberIn(text: string): number {
+  return text.trim() === '' ? Number.NaN : Number(text)
 }
 
 // ---------------------------------------------------------------- what is printed

@@ -7,7 +7,8 @@ import { longest } from './network.ts'
 
 const ms = z.number().min(0)
 const share = z.number().min(0).max(1)
-const count = z.number().int().min(0)
+const atLeast = (least: number) => z.number().int().min(least)
+const count = atLeast(0)
 
 /** What may go wrong. */
 export const FAULTS = [
@@ -80,9 +81,9 @@ export type LinkTerms = z.infer<typeof linkTerms>
 const policyNames = Object.keys(POLICIES)
 
 const fields = z.strictObject({
-  clusters: count.min(1).max(4096).default(12).describe('clusters, a broker each'),
+  clusters: atLeast(1).max(4096).default(12).describe('clusters, a broker each'),
   workers: count.default(300).describe('workers in each cluster'),
-  slots: count.min(1).default(1).describe('tasks a worker does at once'),
+  slots: atLeast(1).default(1).describe('tasks a worker does at once'),
   clients: count.default(1000).describe('clients in each cluster'),
   rate: z.number().positive().default(1).describe('tasks a second and client, averaged over clusters'),
   load: z
@@ -126,7 +127,7 @@ const fields = z.strictObject({
     .describe(
       'a process reads all that has come meanwhile, after up to this time, in one turn, ms; 0: each message at once',
     ),
-  highWater: count.min(1).default(4096).describe('messages that may wait on a connection, each way'),
+  highWater: atLeast(1).default(4096).describe('messages that may wait on a connection, each way'),
   reconnectMs: z.number().positive().default(100).describe('between attempts to connect, ms'),
   silenceBreaksMs: ms
     .default(0)
@@ -140,26 +141,24 @@ const fields = z.strictObject({
   poison: share.default(0).describe('share of tasks that kill their worker'),
   cancelled: share.default(0).describe('share of tasks that their client cancels within a second'),
   failFast: share.default(0).describe('share of tasks that do not wait for a service nobody serves'),
-  services: count.min(1).default(1).describe('services that workers and tasks are spread over'),
+  services: atLeast(1).default(1).describe('services that workers and tasks are spread over'),
   large: share.default(0).describe('share of tasks with a large body and answer'),
-  largeBytes: count
-    .min(100)
+  largeBytes: atLeast(100)
     .default(65_536)
     .describe('octets of a large body at most; they are spread evenly over orders of magnitude'),
-  bodyMax: count
-    .min(BODY_MIN)
+  bodyMax: atLeast(BODY_MIN)
     .default(1 << 20)
     .describe('octets that brokers take'),
 
   timeoutMs: z.number().positive().default(2500).describe('silence after which a client asks again, ms'),
-  retries: count.min(1).default(3).describe('tries of a client that may go unanswered in a row'),
+  retries: atLeast(1).default(3).describe('tries of a client that may go unanswered in a row'),
   deadlineMs: z.number().positive().default(60_000).describe('time a task has, ms'),
   secondEndpoint: z.boolean().default(false).describe("clients know the next cluster's broker too"),
 
-  queueMax: count.min(1).default(10_000).describe('tasks that may wait at a broker'),
-  attemptsMax: count.min(1).default(3).describe('workers that may die of a task'),
+  queueMax: atLeast(1).default(10_000).describe('tasks that may wait at a broker'),
+  attemptsMax: atLeast(1).default(3).describe('workers that may die of a task'),
   workerHeartbeatMs: z.number().positive().default(1000).describe('between heartbeats of and to workers, ms'),
-  workerLiveness: count.min(2).max(100).default(3).describe('heartbeats missed until a worker is dead'),
+  workerLiveness: atLeast(2).max(100).default(3).describe('heartbeats missed until a worker is dead'),
   stateIntervalMs: z.number().positive().default(500).describe('between states of a broker, ms'),
   stateCoalesceMs: ms.default(10).describe('changes within this time go out as one state, ms'),
   stateTtlMs: z
@@ -172,11 +171,7 @@ const fields = z.strictObject({
     .positive()
     .default(600_000)
     .describe('silence after which a peer is forgotten, ms'),
-  policy: z
-    .string()
-    .refine((name) => policyNames.includes(name), `one of ${policyNames.join(', ')}`)
-    .default('soonest')
-    .describe('how a broker chooses among peers'),
+  policy: z.enum(policyNames).default('soonest').describe('how a broker chooses among peers'),
   guestWaitMs: ms.default(100).describe("how long a peer's task may be expected to wait, ms; 0: not at all"),
   patience: z
     .number()
@@ -200,7 +195,7 @@ const fields = z.strictObject({
     .min(0)
     .default(TUNING.rivalry)
     .describe('tasks that soonest takes each peer with a backlog to have sent, for each of its own'),
-  looksAt: count.min(1).default(TUNING.looksAt).describe('peers that soonest looks at for one task'),
+  looksAt: atLeast(1).default(TUNING.looksAt).describe('peers that soonest looks at for one task'),
   repliesMax: count.default(10_000).describe('answers a broker keeps'),
   replyAgeMs: ms.default(30_000).describe('how long it keeps them, ms'),
   retryRatio: z.number().min(0).default(0.1).describe('redispatches earned by each task'),
@@ -411,14 +406,22 @@ export function fitting(p: Parameters): Parameters {
 const scenario = fields.extend({ seed: count.optional() })
 export type Scenario = z.infer<typeof scenario>
 
-/** What a scenario file says, and the usual where it says nothing. @throws ZodError, YAMLParseError */
+/** What a scenario file says, and the usual where it says nothing. @throws ZodError, YAMLParseError, SyntaxError when empty */
 export function parseScenario(yaml: string): Scenario {
-  return scenario.parse(parse(yaml) ?? {}, { reportInput: true })
+  return scenario.parse(contentOf(yaml), { reportInput: true })
 }
 
-/** Only what a scenario file says itself, by name, its seed apart. @throws ZodError, YAMLParseError */
+/** A file that says nothing was hardly meant to be the founding case: something has emptied it, or it was never written. */
+function contentOf(yaml: string): unknown {
+  const content: unknown = parse(yaml)
+  if (content === null || content === undefined)
+    throw new SyntaxError('it is empty; expected parameters by name, as in "clusters: 3"')
+  return content
+}
+
+/** Only what a scenario file says itself, by name, its seed apart. @throws ZodError, YAMLParseError, SyntaxError when empty */
 export function saidIn(yaml: string): { seed: number | undefined; said: { [key: string]: unknown } } {
-  const raw: unknown = parse(yaml) ?? {}
+  const raw = contentOf(yaml)
   const { seed, ...whole } = scenario.parse(raw, { reportInput: true })
   const said = Object.entries(whole).filter(([key]) => Object.hasOwn(Object(raw), key))
   return { seed, said: Object.fromEntries(said) }

@@ -13,6 +13,7 @@ import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { measureSimulation } from '../../bench/simulation.ts'
+import { POLICIES } from '../../broker/core/routing.ts'
 import { drawParameters } from '../../sim/draw.ts'
 import { parameters } from '../../sim/scenario.ts'
 import { until } from './cluster-rig.ts'
@@ -489,4 +490,78 @@ test('so does a scenario, and one that is not there', () => {
   } finally {
     rmSync(folder, { recursive: true })
   }
+})
+
+describe('the help of a verb that takes parameters', () => {
+  test.each(['run', 'replay', 'shrink'])(
+    '%s says what there is to choose from, and within what bounds',
+    (verb) => {
+      const help = sim(verb, '--help').stdout.replace(/\s+/g, ' ')
+      expect(help).toContain('how tasks arrive: poisson, bursts, wave (default: poisson)')
+      expect(help).toContain('are distributed: exponential, fixed, uniform, pareto (')
+      expect(help).toContain('longer is distributed: uniform, exponential, lognormal (')
+      expect(help).toContain(`chooses among peers: ${Object.keys(POLICIES).join(', ')} (`)
+      expect(help).toContain('or of the first only: all, first (')
+      expect(help).toContain('vanish, half-open, all, none (default: cluster)')
+      expect(help).toContain('clusters, a broker each (1 to 4096; default: 12)')
+      expect(help).toContain('(at least 1; default: 10000)')
+      expect(help).toContain('time a task has, ms (above 0; default: 60000)')
+    },
+  )
+})
+
+describe('what is wrong is told once, by where it was said', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-told-'))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  const file = join(folder, 'world.yaml')
+  const told = (yaml: string, ...flags: string[]) => {
+    writeFileSync(file, yaml)
+    const { status, stdout, stderr } = sim('run', '--scenario', file, ...flags)
+    expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
+    return stderr
+  }
+
+  test('a file that is no YAML, by its name', () => {
+    expect(told('clusters: [2\nworkers: 3\n')).toContain(`${file}: `)
+  })
+
+  test('a key that there is not, with the one that is near', () => {
+    expect(told('durationms: 500\n')).toBe(
+      `${file}: durationms: there is no such parameter; it may be durationMs that is meant; spillway sim run --help lists them, as flags\n`,
+    )
+    expect(told('colour: red\n')).toContain(
+      'colour: there is no such parameter; spillway sim run --help lists',
+    )
+  })
+
+  test('a value of the file as one of the file, a typed one as a flag', () => {
+    expect(told('durationMs: long\n')).toContain(`${file}: durationMs = "long": `)
+    expect(told('stateTtlMs: 100\n')).toContain(`${file}: stateTtlMs = 100: expected at least 2 ×`)
+    expect(told('stateTtlMs: 100\n', '--state-ttl-ms', '200')).toMatch(/^--state-ttl-ms = 200: /)
+  })
+
+  test('an empty file, which is not the founding case', () => {
+    for (const yaml of ['', '# nothing yet\n'])
+      expect(told(yaml)).toBe(`${file}: it is empty; expected parameters by name, as in "clusters: 3"\n`)
+  })
+
+  test('a number that is too small', () => {
+    expect(told('hot: 1\n', '--clusters', '-3').match(/--clusters/g)).toHaveLength(1)
+  })
+})
+
+test('faults may have spaces between them', () => {
+  const small = '--clusters 2 --workers 3 --clients 5 --duration-ms 1000 --fault-every-ms 500'.split(' ')
+  const hashOf = (faults: string) =>
+    /hash \w+/.exec(sim('run', '--seed', '9', ...small, '--faults', faults).stdout)?.[0]
+  expect(hashOf('worker, client')).toBeDefined()
+  expect(hashOf('worker, client')).toBe(hashOf('worker,client'))
+  expect(sim('run', ...small, '--faults', '').status).toBe(78)
+})
+
+test.each(['', 'abc', '-1', '1.5'])('the seed "%s" ends with 78, and what was expected', (seed) => {
+  const said = `seed = ${JSON.stringify(seed)}: expected an integer from 0 to 9007199254740991\n`
+  expect(sim('run', `--seed=${seed}`)).toEqual({ status: 78, stdout: '', stderr: said })
+  expect(sim('swarm', `--seed=${seed}`, '--seeds', '1')).toEqual({ status: 78, stdout: '', stderr: said })
+  expect(sim('replay', '--', seed)).toEqual({ status: 78, stdout: '', stderr: said })
 })
