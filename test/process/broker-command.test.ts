@@ -299,7 +299,7 @@ describe('the command line', () => {
     [['status', '--http', 'a b']],
     [['top', '--interval', '0']],
     [['completion', 'tcsh']],
-    [['sim', 'run', '--seed', '-1']],
+    [['sim', 'run', '--sead', '7']],
   ])('%j is wrong usage: status 2, and what is wrong on stderr', async (args) => {
     const { code, stdout, stderr } = await spillway(args)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
