@@ -60,6 +60,8 @@ export class Client<C extends Call> implements Machine {
   #heartbeatIntervalMs: number
   #closed = false
   #everHeard = false
+  /** It has told a broker of a CANCEL: until then no connection needs to be looked at for one that may be lost. */
+  #hasCancelled = false
   // Of the configuration, what each call looks at: the rest is rarely wanted.
   readonly #epoch: number
   readonly #outstandingMax: number
@@ -176,7 +178,7 @@ export class Client<C extends Call> implements Machine {
   timeout(now: number): void {
     if (this.#nextDue() <= now) this.#expire(now)
     const current = this.#current
-    const insists = current?.insists === true
+    const insists = this.#hasCancelled && current?.insists === true
     if ((this.#outstanding > 0 || insists) && this.#heartbeatAt <= now) {
       this.#heartbeatAt = now + this.#heartbeatIntervalMs
       if (current !== undefined && (current.calls > 0 || insists)) {
@@ -190,7 +192,8 @@ export class Client<C extends Call> implements Machine {
   nextTimeout(): number {
     if (this.#outstanding > 0) return Math.min(this.#nextDue(), this.#heartbeatAt)
     // Its CANCEL may have been lost, and with no other call nothing else would say so again: the slot would be taken for long.
-    return this.#current?.insists === true ? this.#heartbeatAt : Number.POSITIVE_INFINITY
+    const insists = this.#hasCancelled && this.#current?.insists === true
+    return insists ? this.#heartbeatAt : Number.POSITIVE_INFINITY
   }
 
   /** When a call is next due; sometimes early, never late. */
@@ -516,6 +519,7 @@ export class Client<C extends Call> implements Machine {
     if (call.phase !== Phase.Sent || call.connection === undefined) return
     this.#port.send(call.connection, { kind: Kind.Cancel, token: call.token })
     call.connection.remember(call.token)
+    this.#hasCancelled = true
   }
 
   /** In one message with the question that follows: whoever answers that has had them. */
