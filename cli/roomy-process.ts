@@ -3,6 +3,7 @@ import { constants } from 'node:os'
 import { z } from 'zod'
 import { parameters } from '../sim/scenario.ts'
 import { Exit } from './exit-status.ts'
+import { SIGNALS } from './interruption.ts'
 
 /** Clusters beyond which memory is scarce: what each pair of them has fills it. */
 const MANY_CLUSTERS = 200
@@ -58,7 +59,7 @@ export function inRoomyProcess(what: Omit<Order, 'parent'>): Promise<number> {
   })
   // One that cannot be started, or dies at once, says so below.
   child.send({ ...what, parent: process.pid }, () => {})
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal))
+  for (const signal of SIGNALS) process.on(signal, () => child.kill(signal))
   return new Promise((resolve) => {
     child.once('error', (error) => {
       process.stderr.write(`spillway sim run: cannot start the process it runs in: ${error.message}\n`)

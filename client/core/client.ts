@@ -178,7 +178,7 @@ export class Client<C extends Call> implements Machine {
   timeout(now: number): void {
     if (this.#nextDue() <= now) this.#expire(now)
     const current = this.#current
-    const insists = this.#hasCancelled && current?.insists === true
+    const insists = this.#insists
     if ((this.#outstanding > 0 || insists) && this.#heartbeatAt <= now) {
       this.#heartbeatAt = now + this.#heartbeatIntervalMs
       if (current !== undefined && (current.calls > 0 || insists)) {
@@ -192,8 +192,12 @@ export class Client<C extends Call> implements Machine {
   nextTimeout(): number {
     if (this.#outstanding > 0) return Math.min(this.#nextDue(), this.#heartbeatAt)
     // Its CANCEL may have been lost, and with no other call nothing else would say so again: the slot would be taken for long.
-    const insists = this.#hasCancelled && this.#current?.insists === true
-    return insists ? this.#heartbeatAt : Number.POSITIVE_INFINITY
+    return this.#insists ? this.#heartbeatAt : Number.POSITIVE_INFINITY
+  }
+
+  /** A cancelled call is reason enough for a question. */
+  get #insists(): boolean {
+    return this.#hasCancelled && this.#current?.insists === true
   }
 
   /** When a call is next due; sometimes early, never late. */
