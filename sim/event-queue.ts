@@ -1,10 +1,16 @@
 /**
- * What is going to happen, in order of time; what happens at the same time, in the order it was scheduled. Two stages, as
- * in a calendar queue (Brown, CACM 1988): what is due soon is in a 4-ary heap so small that it stays in the processor's
- * first cache; what is due later waits unsorted in a ring of buckets, each of which joins the heap when its time has come. A
- * crowded bucket is first spread over a rung of finer ones, as in a ladder queue (Tang, Goh and Thng, TOMACS 2005): when a
- * thousand brokers tell each other something at once, a million things happen within ten milliseconds. All but the items
- * themselves lies in typed arrays, and an item is never moved.
+ * What is going to happen, in order of time; what happens at the same time, in the order it was scheduled. What is due soon is
+ * in a 4-ary heap so small that it stays in the processor's first cache; what is due later waits unsorted in a ring of buckets
+ * (a calendar queue: Brown, CACM 1988), each of which is opened when its time has come.
+ *
+ * Where nothing that happens in one cluster can be felt in another before a bucket's time is over, what is in it happens one
+ * cluster after the other: the same as if all were done in order of time, since none of them can tell, but a cluster's memory
+ * is fetched once a bucket and not once an event (the bounded lag of Lubachevsky, CACM 1989, used for the cache and not for
+ * many processors). A bucket with something in it that concerns more than one cluster happens strictly in order; if it is
+ * crowded, it is spread over a rung of finer ones, as in a ladder queue (Tang, Goh and Thng, TOMACS 2005): when a thousand
+ * brokers tell each other something at once, a million things happen within ten milliseconds.
+ *
+ * All but the items themselves lies in typed arrays, side by side for each bucket, and an item is never moved.
  */
 
 /** Something that happens at a moment of virtual time. */
@@ -14,6 +20,9 @@ export interface Happening {
   /** @param at virtual time, ms */
   happen(at: number): void
 }
+
+/** In place of the number of the one cluster that something concerns. */
+export const EVERYBODY = -1
 
 const FIRST_CAPACITY = 1024
 
@@ -45,38 +54,69 @@ export class Timers {
     this.#at[number] = Number.POSITIVE_INFINITY
   }
 }
-/** A bucket takes what is due within so long, ms: a power of two, so that no rounding puts anything out of order. */
-const BUCKET_MS = 0.25
-/** A bucket with more than so many is spread over a rung of its own before any of it joins the heap. */
+
+/** A bucket takes what is due within so long, ms: at most that, or that where clusters cannot be told apart. */
+const BUCKET_MS = 4
+const UNDIVIDED_BUCKET_MS = 0.25
+/** Shorter ones would hold too little to be worth their opening. */
+const BUCKET_MIN_MS = 1 / 64
+/** A bucket in strict order with more than so many is spread over a rung of its own before any of it joins the heap. */
 const SPREAD = 256
-/** Parts of a bucket on that rung, a power of two for the same reason. */
-const RUNG = 512
+/** Parts of a bucket on that rung, a power of two. */
+const RUNG = 2048
 /** Buckets in the ring; what is due later than that waits in the last one and is looked at again then. */
 const BUCKETS = 16_384
+/** A bucket's places come in runs of so many. */
+const CHUNK = 64
+const FIRST_CHUNKS = 64
 const NONE = -1
 
 const NOTHING: Happening = { mark: 0, happen: () => {} }
 
+/** A power of two, so that no rounding puts anything out of order. */
+function widthOf(lookaheadMs: number): number {
+  if (lookaheadMs < BUCKET_MIN_MS) return UNDIVIDED_BUCKET_MS
+  return Math.min(BUCKET_MS, 2 ** Math.floor(Math.log2(lookaheadMs)))
+}
+
 export class EventQueue {
+  readonly #widthMs: number
+  readonly #perMs: number
+  /** Whether clusters may be told apart. */
+  readonly #divides: boolean
   /** For each place: when it is due, and its number in the order of scheduling. */
-  #keys = new Float64Array(2 * FIRST_CAPACITY)
-  /** For each place the next one in its bucket, or the next free one. */
-  #next = new Int32Array(FIRST_CAPACITY)
+  #keys = new Float64Array(2 * CHUNK * FIRST_CHUNKS)
   readonly #items: Happening[] = []
   /** For each place its item's mark, so that it is read where it is at hand. */
-  #marks = new Int32Array(FIRST_CAPACITY)
-  #free = NONE
-  /** Keys and places of what is due soon. */
-  #heapKeys = new Float64Array(2 * FIRST_CAPACITY)
-  #heap = new Int32Array(FIRST_CAPACITY)
-  #heaped = 0
+  #marks = new Int32Array(CHUNK * FIRST_CHUNKS)
+  /** And the cluster that it concerns. */
+  #owners = new Int32Array(CHUNK * FIRST_CHUNKS)
+  /** For each place the next one of its cluster, or of its part of the rung. */
+  #next = new Int32Array(CHUNK * FIRST_CHUNKS)
+  /** For each chunk: how many of its places were given out, and the one before it in its bucket, or the next free one. */
+  #given = new Int32Array(FIRST_CHUNKS)
+  #before = new Int32Array(FIRST_CHUNKS)
+  #chunks = 0
+  #freeChunk = NONE
+  /** The last chunk of each bucket. */
   readonly #buckets = new Int32Array(BUCKETS).fill(NONE)
-  /** All buckets before this one, counted from the beginning of time, have been emptied; and it, unless it is on the rung. */
+  /** Whether there is something in it that concerns more than one cluster. */
+  readonly #shared = new Uint8Array(BUCKETS)
+  /** The bucket that is open, counted from the beginning of time: all before it have been emptied. */
   #cursor = 0
-  /** What is left of the bucket at the cursor, if that had many: by parts, of which those up to this one are in the heap. */
+  /** Keys and places of what is due soon. */
+  #heapKeys = new Float64Array(2 * CHUNK * FIRST_CHUNKS)
+  #heap = new Int32Array(CHUNK * FIRST_CHUNKS)
+  #heaped = 0
+  /** What is left of the open bucket, if it is in strict order and had many: by parts, of which those up to this one are in the heap. */
   readonly #rung = new Int32Array(RUNG).fill(NONE)
   #rungLeft = 0
   #rungCursor = 0
+  /** What is left of the open bucket, if it is not: by clusters, of which those before this one are done. */
+  #clusters = new Int32Array(16).fill(NONE)
+  #turn = 0
+  /** Whose turn it is in the open bucket; EVERYBODY: it is in strict order. */
+  #owner = EVERYBODY
   #length = 0
   #pushed = 0
   /** Now: when the item that `pop` returned last happens, or later if nothing does until then; ms. */
@@ -85,63 +125,101 @@ export class EventQueue {
   mark = 0
   readonly timers = new Timers()
 
+  /**
+   * @param lookaheadMs what happens in one cluster is felt in another no sooner than after so long; 0: at once, and everything
+   * happens strictly in order
+   */
+  constructor(lookaheadMs = 0) {
+    this.#widthMs = widthOf(lookaheadMs)
+    this.#perMs = 1 / this.#widthMs
+    this.#divides = lookaheadMs >= this.#widthMs
+  }
+
   get length(): number {
     return this.#length
   }
 
-  /** When the next one happens; Infinity when nothing is left. */
-  nextTime(): number {
-    if (this.#length === 0) return Number.POSITIVE_INFINITY
-    if (this.#heaped === 0) this.#refill()
-    return this.#heapKeys[0] as number
+  /** All that was due before has happened, and of what is due later nothing but what is due soon after; ms. */
+  get horizon(): number {
+    return this.#cursor * this.#widthMs
   }
 
-  /** @param time from 0; at Infinity it never happens @param mark the item's, from whoever knows of what kind it is */
-  push(time: number, item: Happening, mark = item.mark): void {
+  /**
+   * @param time from 0; at Infinity it never happens @param owner the cluster that it concerns, counted from 0, or EVERYBODY
+   * @param mark the item's, from whoever knows of what kind it is
+   * @throws RangeError what happens in one cluster is felt in another too soon
+   */
+  push(time: number, item: Happening, owner = EVERYBODY, mark = item.mark): void {
     if (time === Number.POSITIVE_INFINITY) return
-    let place = this.#free
-    if (place === NONE) {
-      place = this.#items.push(item) - 1
-      if (place === this.#next.length) this.#grow()
-    } else {
-      this.#free = this.#next[place] as number
-      this.#items[place] = item
-    }
+    const bucket = Math.floor(time * this.#perMs)
     const number = this.#pushed++
     this.#length++
-    this.#marks[place] = mark
-    this.#keys[2 * place] = time
-    this.#keys[2 * place + 1] = number
-    const bucket = Math.floor(time / BUCKET_MS)
-    if (bucket > this.#cursor) this.#intoBucket(bucket, place)
-    else if (this.#rungLeft === 0 || bucket < this.#cursor || !this.#intoRung(time, place))
+    if (bucket > this.#cursor) {
+      const index = Math.min(bucket, this.#cursor + BUCKETS - 1) & (BUCKETS - 1)
+      if (owner === EVERYBODY) this.#shared[index] = 1
+      this.#put(index, time, number, item, mark, owner)
+      return
+    }
+    if (owner !== this.#owner && this.#owner !== EVERYBODY) this.#tooSoon(time, owner)
+    const place = this.#put(this.#cursor & (BUCKETS - 1), time, number, item, mark, owner)
+    if (this.#rungLeft === 0 || bucket < this.#cursor || !this.#intoRung(time, place))
       this.#intoHeap(time, number, place)
   }
 
-  pop(): Happening | undefined {
-    if (this.#length === 0) return undefined
-    if (this.#heaped === 0) this.#refill()
+  /**
+   * The next that happens; undefined when nothing does until then.
+   * @param until ms; from one call to the next it never decreases
+   */
+  pop(until = Number.POSITIVE_INFINITY): Happening | undefined {
+    if (this.#heaped === 0 && !this.#refill(until)) return undefined
+    const time = this.#heapKeys[0] as number
+    if (time > until) return undefined
     const place = this.#heap[0] as number
-    this.time = this.#heapKeys[0] as number
+    this.time = time
     this.mark = this.#marks[place] as number
     this.#dropFirst()
     this.#length--
     const item = this.#items[place]
     this.#items[place] = NOTHING
-    this.#next[place] = this.#free
-    this.#free = place
     return item
   }
 
-  #intoBucket(bucket: number, place: number): void {
-    const index = Math.min(bucket, this.#cursor + BUCKETS - 1) & (BUCKETS - 1)
-    this.#next[place] = this.#buckets[index] as number
-    this.#buckets[index] = place
+  #tooSoon(time: number, owner: number): never {
+    throw new RangeError(
+      `cluster ${this.#owner} has scheduled something for ${owner === EVERYBODY ? 'everybody' : `cluster ${owner}`} at ${time} ms, which may be over there`,
+    )
+  }
+
+  /** @returns its place, the next one of the bucket */
+  #put(index: number, time: number, number: number, item: Happening, mark: number, owner: number): number {
+    let chunk = this.#buckets[index] as number
+    if (chunk === NONE || this.#given[chunk] === CHUNK) chunk = this.#takeChunk(index)
+    const place = chunk * CHUNK + (this.#given[chunk] as number)
+    this.#given[chunk] = (this.#given[chunk] as number) + 1
+    this.#items[place] = item
+    this.#marks[place] = mark
+    this.#owners[place] = owner
+    this.#keys[2 * place] = time
+    this.#keys[2 * place + 1] = number
+    return place
+  }
+
+  #takeChunk(index: number): number {
+    let chunk = this.#freeChunk
+    if (chunk === NONE) {
+      chunk = this.#chunks++
+      if (chunk === this.#before.length) this.#grow()
+      for (let i = 0; i < CHUNK; i++) this.#items.push(NOTHING)
+    } else this.#freeChunk = this.#before[chunk] as number
+    this.#given[chunk] = 0
+    this.#before[chunk] = this.#buckets[index] as number
+    this.#buckets[index] = chunk
+    return chunk
   }
 
   /** @returns false when its part of the bucket is in the heap already */
   #intoRung(time: number, place: number): boolean {
-    const part = Math.floor((time / BUCKET_MS - this.#cursor) * RUNG)
+    const part = Math.floor((time * this.#perMs - this.#cursor) * RUNG)
     if (part <= this.#rungCursor) return false
     this.#next[place] = this.#rung[part] as number
     this.#rung[part] = place
@@ -149,33 +227,88 @@ export class EventQueue {
     return true
   }
 
-  /** Takes what is due next into the heap; there is something. */
-  #refill(): void {
+  /** Takes what is due next into the heap. @returns false when nothing is due until then */
+  #refill(until: number): boolean {
     while (this.#heaped === 0) {
       if (this.#rungLeft > 0) this.#takePart()
-      else this.#takeBucket()
+      else if (this.#owner !== EVERYBODY) this.#takeTurn()
+      else if (this.#length === 0 || !this.#open(until)) return false
+    }
+    return true
+  }
+
+  /** @returns false when there is none to be opened until then */
+  #open(until: number): boolean {
+    const buckets = this.#buckets
+    let bucket = this.#cursor + 1
+    while (buckets[bucket & (BUCKETS - 1)] === NONE) bucket++
+    if (bucket * this.#widthMs > until) return false
+    this.#giveBack(this.#cursor & (BUCKETS - 1))
+    this.#cursor = bucket
+    const index = bucket & (BUCKETS - 1)
+    if (this.#divides && this.#shared[index] === 0 && (bucket + 1) * this.#widthMs <= until)
+      this.#divide(index)
+    else this.#order(index)
+    return true
+  }
+
+  /** All that was in a bucket has happened. */
+  #giveBack(index: number): void {
+    let chunk = this.#buckets[index] as number
+    this.#buckets[index] = NONE
+    while (chunk !== NONE) {
+      const before = this.#before[chunk] as number
+      this.#before[chunk] = this.#freeChunk
+      this.#freeChunk = chunk
+      chunk = before
     }
   }
 
-  #takeBucket(): void {
-    const buckets = this.#buckets
-    do this.#cursor++
-    while (buckets[this.#cursor & (BUCKETS - 1)] === NONE)
-    const index = this.#cursor & (BUCKETS - 1)
-    let place = buckets[index] as number
-    buckets[index] = NONE
-    let count = 0
-    for (let p = place; p !== NONE && count <= SPREAD; p = this.#next[p] as number) count++
-    this.#rungCursor = -1
-    while (place !== NONE) {
-      const next = this.#next[place] as number
-      const time = this.#keys[2 * place] as number
-      const bucket = Math.floor(time / BUCKET_MS)
-      if (bucket > this.#cursor) this.#intoBucket(bucket, place)
-      else if (count > SPREAD) this.#intoRung(time, place)
-      else this.#intoHeap(time, this.#keys[2 * place + 1] as number, place)
-      place = next
+  /** By clusters. */
+  #divide(index: number): void {
+    for (let chunk = this.#buckets[index] as number; chunk !== NONE; chunk = this.#before[chunk] as number) {
+      const end = chunk * CHUNK + (this.#given[chunk] as number)
+      for (let place = chunk * CHUNK; place < end; place++) {
+        const owner = this.#owners[place] as number
+        if (this.#putOff(place, owner)) continue
+        if (owner >= this.#clusters.length) this.#growClusters(owner)
+        this.#next[place] = this.#clusters[owner] as number
+        this.#clusters[owner] = place
+      }
     }
+    this.#turn = 0
+    this.#owner = 0
+  }
+
+  /** Strictly in order of time. */
+  #order(index: number): void {
+    this.#shared[index] = 0
+    let count = 0
+    for (let chunk = this.#buckets[index] as number; chunk !== NONE; chunk = this.#before[chunk] as number)
+      count += this.#given[chunk] as number
+    this.#rungCursor = -1
+    for (let chunk = this.#buckets[index] as number; chunk !== NONE; chunk = this.#before[chunk] as number) {
+      const end = chunk * CHUNK + (this.#given[chunk] as number)
+      for (let place = chunk * CHUNK; place < end; place++) {
+        if (this.#putOff(place, this.#owners[place] as number)) continue
+        const time = this.#keys[2 * place] as number
+        if (count > SPREAD) this.#intoRung(time, place)
+        else this.#intoHeap(time, this.#keys[2 * place + 1] as number, place)
+      }
+    }
+  }
+
+  /** @returns true for what had waited here since the ring was too short for it: it goes where it belongs, or waits again */
+  #putOff(place: number, owner: number): boolean {
+    const time = this.#keys[2 * place] as number
+    const bucket = Math.floor(time * this.#perMs)
+    if (bucket === this.#cursor) return false
+    const index = Math.min(bucket, this.#cursor + BUCKETS - 1) & (BUCKETS - 1)
+    if (owner === EVERYBODY) this.#shared[index] = 1
+    const number = this.#keys[2 * place + 1] as number
+    this.#put(index, time, number, this.#items[place] ?? NOTHING, this.#marks[place] as number, owner)
+    this.#items[place] = NOTHING
+    return true
   }
 
   #takePart(): void {
@@ -189,6 +322,23 @@ export class EventQueue {
       this.#rungLeft--
       this.#intoHeap(this.#keys[2 * place] as number, this.#keys[2 * place + 1] as number, place)
       place = next
+    }
+  }
+
+  /** What the next cluster has in the open bucket joins the heap, or it was the last. */
+  #takeTurn(): void {
+    const clusters = this.#clusters
+    while (this.#turn < clusters.length && clusters[this.#turn] === NONE) this.#turn++
+    if (this.#turn === clusters.length) {
+      this.#owner = EVERYBODY
+      return
+    }
+    let place = clusters[this.#turn] as number
+    clusters[this.#turn] = NONE
+    this.#owner = this.#turn
+    while (place !== NONE) {
+      this.#intoHeap(this.#keys[2 * place] as number, this.#keys[2 * place + 1] as number, place)
+      place = this.#next[place] as number
     }
   }
 
@@ -248,23 +398,32 @@ export class EventQueue {
   }
 
   #grow(): void {
-    const keys = new Float64Array(this.#keys.length * 2)
-    const next = new Int32Array(this.#next.length * 2)
-    const marks = new Int32Array(this.#next.length * 2)
-    marks.set(this.#marks)
-    this.#marks = marks
+    const chunks = 2 * this.#before.length
+    const keys = new Float64Array(2 * CHUNK * chunks)
     keys.set(this.#keys)
-    next.set(this.#next)
     this.#keys = keys
-    this.#next = next
+    this.#marks = longer(this.#marks, CHUNK * chunks)
+    this.#owners = longer(this.#owners, CHUNK * chunks)
+    this.#next = longer(this.#next, CHUNK * chunks)
+    this.#given = longer(this.#given, chunks)
+    this.#before = longer(this.#before, chunks)
+  }
+
+  #growClusters(owner: number): void {
+    const { length } = this.#clusters
+    this.#clusters = longer(this.#clusters, Math.max(2 * length, owner + 1)).fill(NONE, length)
   }
 
   #growHeap(): void {
     const keys = new Float64Array(this.#heapKeys.length * 2)
-    const heap = new Int32Array(this.#heap.length * 2)
     keys.set(this.#heapKeys)
-    heap.set(this.#heap)
     this.#heapKeys = keys
-    this.#heap = heap
+    this.#heap = longer(this.#heap, this.#heap.length * 2)
   }
+}
+
+function longer(numbers: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {
+  const copy = new Int32Array(length)
+  copy.set(numbers)
+  return copy
 }

@@ -402,9 +402,15 @@ export class Faults {
     if (wanted === undefined) return
     const { network } = this.#simulation
     const session = pipe.session
-    this.#simulation.later(this.#simulation.at + wanted.delayMs, 4, (at) => {
-      if (!this.#over && pipe.session === session) network.inject(pipe, lane, message, at)
-    })
+    const sender = lane === pipe.out ? pipe.home : pipe.there
+    this.#simulation.later(
+      this.#simulation.at + wanted.delayMs,
+      4,
+      (at) => {
+        if (!this.#over && pipe.session === session) network.inject(pipe, lane, message, at)
+      },
+      sender,
+    )
   }
 
   /** A cluster is taken down in good order, and does not come back. */

@@ -93,10 +93,16 @@ export class Ledger implements Watch {
   readonly left = new Set<number>()
   /** When a broker last told a client that it was too busy. */
   readonly #busyAt = new Map<number, number>()
-  #at = 0
+  /** Virtual time of what happens now, ms. */
+  readonly #now: { readonly time: number }
 
-  constructor(terms: LedgerTerms) {
+  constructor(terms: LedgerTerms, now: { readonly time: number }) {
     this.#terms = terms
+    this.#now = now
+  }
+
+  get #at(): number {
+    return this.#now.time
   }
 
   // ---------------------------------------------------------------- faults
@@ -181,7 +187,6 @@ export class Ledger implements Watch {
   // ---------------------------------------------------------------- clients
 
   submitted(client: ClientNode, call: SimCall, at: number): void {
-    this.#at = at
     const { errand } = call
     this.submittedCount++
     this.owed++
@@ -406,7 +411,6 @@ export class Ledger implements Watch {
   // ---------------------------------------------------------------- brokers
 
   atBroker(broker: BrokerNode, socket: LinkSocket, key: string, message: Message, at: number): void {
-    this.#at = at
     if (this.tracer !== null) {
       for (const record of message.records) {
         const what = `${socket} from ${key}: ${summary(record)}`
@@ -515,7 +519,6 @@ export class Ledger implements Watch {
   }
 
   afterBroker(broker: BrokerNode, at: number): void {
-    this.#at = at
     const { scheduler } = broker.core
     // A new task waits only below the bound; beyond it are those that were given out and have come back.
     const bound = this.#terms.queueMax + broker.outMost
@@ -533,7 +536,6 @@ export class Ledger implements Watch {
   // ---------------------------------------------------------------- workers
 
   started(worker: WorkerNode, id: string, work: Work | null, at: number): void {
-    this.#at = at
     this.starts++
     changeFree(worker, -1)
     const number = work === null ? numberOf(id) : work.number
@@ -601,12 +603,10 @@ export class Ledger implements Watch {
   }
 
   workerSays(worker: WorkerNode, event: WorkerEvent, at: number): void {
-    this.#at = at
     this.tracer?.(at, worker.name, JSON.stringify(event), null)
   }
 
   note(who: string, what: string, at: number): void {
-    this.#at = at
     this.tracer?.(at, who, what, null)
   }
 

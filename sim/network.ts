@@ -1,6 +1,6 @@
 import type { Link } from '../broker/core/link.ts'
 import { Kind, type Message, type Record, type Token } from '../protocol/record.ts'
-import type { EventQueue, Happening } from './event-queue.ts'
+import { EVERYBODY, type EventQueue, type Happening } from './event-queue.ts'
 import { type Lane, Lanes } from './lanes.ts'
 import { Listener, type Node } from './node.ts'
 import { Random } from './random.ts'
@@ -42,6 +42,20 @@ export const TAIL_MAX = 10
 /** How much longer than the least a message may take, as a share of it. */
 export function longest(p: { readonly jitter: number; readonly distribution: Distribution }): number {
   return 1 + p.jitter * (p.distribution === 'uniform' ? 1 : TAIL_MAX)
+}
+
+/** The end of a connection is noticed after so many times the way, at least and at most. */
+const NOTICED_AFTER = 0.5
+const NOTICED_BEFORE = 2
+
+/**
+ * What happens in one cluster is felt in another no sooner than after so long, ms: nothing is faster than the shortest way
+ * between two, but that a connection is over may be noticed sooner.
+ */
+export function lookaheadMs(p: Pick<NetworkParameters, 'cloudMs' | 'cloudSpread' | 'links'>): number {
+  const least = Math.min(p.cloudMs / p.cloudSpread, ...p.links.map(({ ms = Number.POSITIVE_INFINITY }) => ms))
+  // A little less: the way is computed in another order elsewhere.
+  return 0.99 * NOTICED_AFTER * least
 }
 
 /** Time in which a process that goes on has found what its kernel has accepted for it, one connection after the other, ms. */
@@ -109,8 +123,9 @@ export class Pipe {
   session: number
   up: boolean
   closed: boolean
-  /** Both ends are in one cluster. */
-  local: boolean
+  /** The clusters of its dialler, and of who accepted it last; EVERYBODY before anybody has. */
+  readonly home: number
+  there: number
   /** Towards the one that accepts it. */
   readonly out: Lane
   bound: Listener | null
@@ -147,7 +162,8 @@ export class Pipe {
     this.session = 0
     this.up = false
     this.closed = false
-    this.local = false
+    this.home = dialler.cluster
+    this.there = EVERYBODY
     this.out = lanes.take()
     this.bound = null
     this.dialler = dialler
@@ -416,7 +432,7 @@ export class Network {
     const takes = jitter === 0 ? latencyMs : latencyMs * (1 + jitter * this.#extra(distribution))
     const arrives = Math.max(leaves + takes, lanes.lastAt(lane))
     lanes.arrives(lane, arrives)
-    this.#queue.push(arrives, delivery, delivery.mark)
+    this.#queue.push(arrives, delivery, lane === pipe.out ? pipe.there : pipe.home, delivery.mark)
   }
 
   /** From 0 to TAIL_MAX, a half on average. */
@@ -435,7 +451,8 @@ export class Network {
   // ---------------------------------------------------------------- a connection's life
 
   #redial(pipe: Pipe, at: number, wait = this.parameters.reconnectMs * this.#random.between(0.5, 1.5)): void {
-    this.#queue.push(at + wait, new PipeEvent(MARK.dial, pipe, (p, now) => this.#attempt(p, now)))
+    const dial = new PipeEvent(MARK.dial, pipe, (p, now) => this.#attempt(p, now))
+    this.#queue.push(at + wait, dial, pipe.home)
   }
 
   #attempt(pipe: Pipe, at: number): void {
@@ -450,10 +467,8 @@ export class Network {
       return
     }
     const roundTrip = 2 * this.#distance(pipe.dialler, listener)
-    this.#queue.push(
-      at + roundTrip,
-      new PipeEvent(MARK.up, pipe, (p, now) => this.#establish(p, listener, now)),
-    )
+    const up = new PipeEvent(MARK.up, pipe, (p, now) => this.#establish(p, listener, now))
+    this.#queue.push(at + roundTrip, up, whose(pipe.home, listener.cluster))
   }
 
   #await(pipe: Pipe): void {
@@ -484,7 +499,7 @@ export class Network {
     pipe.bound = listener
     if (pipe.acceptor !== listener) pipe.link = null
     pipe.acceptor = listener
-    pipe.local = pipe.dialler.cluster === listener.cluster
+    pipe.there = listener.cluster
     this.#empty(pipe)
     this.#setWeather(pipe)
     // Whoever comes under a routing id that is in use takes it over.
@@ -503,16 +518,14 @@ export class Network {
 
   /** One end is gone; until the other has noticed, it still reads what was sent and sends what nobody reads. */
   #cutSoon(pipe: Pipe, at: number): void {
-    const noticed = at + this.#latency(pipe, pipe.back) * this.#random.between(0.5, 2)
-    this.#queue.push(
-      noticed,
-      new PipeEvent(MARK.cut, pipe, (p, now) => {
-        // Nor does the end of a connection get through a partition, or to a process that is stopped.
-        if (this.#isBlockedAnyWay(p) || isStopped(p.bound))
-          this.#cutSoon(p, now + this.#latency(p, p.back) + 50)
-        else this.#cut(p, now)
-      }),
-    )
+    const noticed = at + this.#latency(pipe, pipe.back) * this.#random.between(NOTICED_AFTER, NOTICED_BEFORE)
+    const cut = new PipeEvent(MARK.cut, pipe, (p, now) => {
+      // Nor does the end of a connection get through a partition, or to a process that is stopped.
+      if (this.#isBlockedAnyWay(p) || isStopped(p.bound))
+        this.#cutSoon(p, now + this.#latency(p, p.back) + 50)
+      else this.#cut(p, now)
+    })
+    this.#queue.push(noticed, cut, whose(pipe.home, pipe.there))
   }
 
   /** The connection breaks, and what was under way is lost. */
@@ -626,12 +639,10 @@ export class Network {
       for (const delivery of held) this.#schedule(delivery, at)
     }
     if (isBlocked && !wasBlocked && silenceBreaksMs !== Number.POSITIVE_INFINITY) {
-      this.#queue.push(
-        at + silenceBreaksMs,
-        new PipeEvent(MARK.silence, pipe, (p, now) => {
-          if (this.#isBlockedAnyWay(p)) this.#cut(p, now)
-        }),
-      )
+      const silence = new PipeEvent(MARK.silence, pipe, (p, now) => {
+        if (this.#isBlockedAnyWay(p)) this.#cut(p, now)
+      })
+      this.#queue.push(at + silenceBreaksMs, silence, whose(pipe.home, pipe.there))
     }
   }
 
@@ -708,7 +719,7 @@ export class Network {
     const road = lane === pipe.out ? pipe.outRoad : pipe.backRoad
     const slow = this.#lanes.slow(lane)
     if (road !== null) return road.baseMs * slow
-    return (pipe.local ? this.parameters.localMs : this.parameters.cloudMs) * slow
+    return (pipe.home === pipe.there ? this.parameters.localMs : this.parameters.cloudMs) * slow
   }
 
   #distance(from: Node, to: Node): number {
@@ -721,6 +732,11 @@ export class Network {
   #slowness(from: number, to: number): number {
     return this.#calm ? 1 : (this.#weather.get(from * 65536 + to)?.slow ?? 1)
   }
+}
+
+/** The one cluster in which something happens to a connection; EVERYBODY: it has its ends in two. */
+function whose(home: number, there: number): number {
+  return home === there ? home : EVERYBODY
 }
 
 /** It lives, and notices nothing. */

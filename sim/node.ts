@@ -130,7 +130,7 @@ export abstract class Node implements Happening {
     if (loop.set) return true
     if (loop.turnMs === 0) return false
     loop.set = true
-    this.queue.push(at + loop.turnMs * (loop.random?.uniform() ?? 1), loop)
+    this.queue.push(at + loop.turnMs * (loop.random?.uniform() ?? 1), loop, this.cluster)
     return true
   }
 
@@ -194,7 +194,7 @@ export abstract class Node implements Happening {
     const { timers } = this.queue
     if (wakeAt >= timers.get(this.mark)) return
     timers.set(this.mark, wakeAt)
-    this.queue.push(wakeAt, this, this.mark)
+    this.queue.push(wakeAt, this, this.cluster, this.mark)
   }
 
   /** @returns true when it cannot be done now: the process is stopped, and it is kept for later, or dead. */

@@ -103,6 +103,7 @@ export function retell(
       }
     },
   })
-  const kept = lines.slice(first)
+  // Clusters that cannot feel each other meanwhile have their turns one after the other.
+  const kept = lines.slice(first).sort((a, b) => a.at - b.at)
   return { lines: kept, leftOut: told - kept.length, result }
 }

@@ -10,10 +10,10 @@ import { leftovers } from './books.ts'
 import { Breach } from './breach.ts'
 import { addresses, BrokerNode } from './broker-node.ts'
 import { ClientNode, type SimCall } from './client-node.ts'
-import { EventQueue, type Happening } from './event-queue.ts'
+import { EVERYBODY, EventQueue, type Happening } from './event-queue.ts'
 import { Faults, placesOf } from './faults.ts'
 import { Ledger, type Tracer } from './invariants.ts'
-import { Delivery, longest, Network } from './network.ts'
+import { Delivery, longest, lookaheadMs, Network } from './network.ts'
 import { Clock, type Node } from './node.ts'
 import { Random } from './random.ts'
 import type { Parameters } from './scenario.ts'
@@ -154,7 +154,7 @@ const timeWords = new Uint32Array(time.buffer)
 export class Simulation {
   readonly seed: number
   readonly p: Parameters
-  readonly queue = new EventQueue()
+  readonly queue: EventQueue
   readonly network: Network
   readonly ledger: Ledger
   readonly clusters: Cluster[] = []
@@ -188,6 +188,7 @@ export class Simulation {
     this.p = p
     this.options = options
     this.#eventsMax = options.eventsMax ?? Number.POSITIVE_INFINITY
+    this.queue = new EventQueue(lookaheadMs(p))
     this.network = new Network(
       {
         localMs: p.localMs,
@@ -207,19 +208,22 @@ export class Simulation {
       seed,
     )
     const beatsMs = p.workerLiveness * p.workerHeartbeatMs
-    this.ledger = new Ledger({
-      drift: p.drift,
-      aftermathMs: 2 * beatsMs + 2 * p.stateTtlMs + p.timeoutMs * p.retries + 10 * p.reconnectMs,
-      checkBooksEvery: checkBooksEvery(p),
-      queueMax: p.queueMax,
-      attemptsMax: p.attemptsMax,
-      bodyMax: p.bodyMax,
-      retries: p.retries,
-      timeoutMs: p.timeoutMs,
-      clearMs: 4 * p.reconnectMs + 6 * this.#tripMs() + 100,
-      slowPath: p.secondEndpoint && 2 * this.#tripMs() > p.timeoutMs / 2,
-      endpointsOf: (cluster) => (p.secondEndpoint ? [cluster, (cluster + 1) % p.clusters] : [cluster]),
-    })
+    this.ledger = new Ledger(
+      {
+        drift: p.drift,
+        aftermathMs: 2 * beatsMs + 2 * p.stateTtlMs + p.timeoutMs * p.retries + 10 * p.reconnectMs,
+        checkBooksEvery: checkBooksEvery(p),
+        queueMax: p.queueMax,
+        attemptsMax: p.attemptsMax,
+        bodyMax: p.bodyMax,
+        retries: p.retries,
+        timeoutMs: p.timeoutMs,
+        clearMs: 4 * p.reconnectMs + 6 * this.#tripMs() + 100,
+        slowPath: p.secondEndpoint && 2 * this.#tripMs() > p.timeoutMs / 2,
+        endpointsOf: (cluster) => (p.secondEndpoint ? [cluster, (cluster + 1) % p.clusters] : [cluster]),
+      },
+      this.queue,
+    )
     this.network.trouble = (pipe, until) => {
       for (const where of placesOf(pipe)) this.ledger.troubles.passing(where, until)
     }
@@ -240,8 +244,9 @@ export class Simulation {
 
   // ---------------------------------------------------------------- the world
 
-  later(at: number, mark: number, deed: (at: number) => void): void {
-    this.queue.push(at, new Deed(mark, deed))
+  /** @param owner the one cluster that it concerns */
+  later(at: number, mark: number, deed: (at: number) => void, owner = EVERYBODY): void {
+    this.queue.push(at, new Deed(mark, deed), owner)
   }
 
   addCluster(at: number): Cluster {
@@ -255,7 +260,7 @@ export class Simulation {
     for (let i = 0; i < this.p.clients; i++) this.startClient(cluster, i)
     if (this.p.clients > 0) {
       const arrival = new Arrival(this, cluster)
-      this.queue.push(cluster.workload.next(at), arrival)
+      this.queue.push(cluster.workload.next(at), arrival, index)
     }
     return cluster
   }
@@ -415,10 +420,11 @@ export class Simulation {
     const places = [place.worker(worker.name), place.someWorker(cluster.index)]
     this.ledger.troubles.begins(places)
     this.ledger.workforces.get(cluster.index)?.leave(worker)
-    this.later(at + this.#lives.between(100, 500), worker.mark, (now) => {
+    const again = (now: number): void => {
       this.ledger.troubles.ends(places, now)
       this.startWorker(cluster, index, now)
-    })
+    }
+    this.later(at + this.#lives.between(100, 500), worker.mark, again, cluster.index)
   }
 
   startClient(cluster: Cluster, index: number): void {
@@ -485,17 +491,18 @@ export class Simulation {
         if (this.p.cancelled > 0 && this.#moods.chance(this.p.cancelled)) this.#willCancel(client, call, at)
       }
     }
-    this.queue.push(cluster.workload.next(at), arrival, arrival.mark)
+    this.queue.push(cluster.workload.next(at), arrival, cluster.index)
   }
 
   /** The client changes its mind, unless the task is settled before. */
   #willCancel(client: ClientNode, call: SimCall, at: number): void {
-    this.later(at + this.#moods.logBetween(1, CANCELLED_WITHIN_MS), 6, (now) => {
+    const cancel = (now: number): void => {
       const { errand } = call
       if (errand.settled || !client.alive || client.frozen) return
       this.ledger.cancelled(client, call, now)
       client.act(() => client.core.cancel(call), now)
-    })
+    }
+    this.later(at + this.#moods.logBetween(1, CANCELLED_WITHIN_MS), 6, cancel, client.cluster)
   }
 
   // ---------------------------------------------------------------- time
@@ -506,13 +513,13 @@ export class Simulation {
 
   /** @returns false when nothing happens any more */
   step(until: number): boolean {
-    if (this.queue.nextTime() > until) {
+    const happening = this.queue.pop(until)
+    if (this.#sampleAt < this.queue.horizon) this.#sampleUntil(this.queue.horizon)
+    if (happening === undefined) {
       this.at = until
       this.queue.time = until
       return false
     }
-    const happening = this.queue.pop()
-    if (happening === undefined) return false
     const at = this.queue.time
     this.at = at
     if (++this.#events > this.#eventsMax) throw new Enough()
@@ -526,14 +533,15 @@ export class Simulation {
   }
 
   advance(until: number): void {
-    while (this.#sampleAt <= until) {
-      this.#goOn(this.#sampleAt)
-      this.#sample(this.#sampleAt)
-    }
-    this.#goOn(until)
+    while (this.step(until)) if ((this.#events & 0xffff) === 0) this.options.onProgress?.(this.at)
+    if (this.#sampleAt <= until) this.#sampleUntil(until)
   }
 
-  /** From outside of the event queue: a run is the same whether it is watched or not. */
+  /** Between what happens before and after, and not by an event: a run is the same whether it is watched or not. */
+  #sampleUntil(at: number): void {
+    while (this.#sampleAt <= at) this.#sample(this.#sampleAt)
+  }
+
   #sample(at: number): void {
     const { series } = this.options
     if (series === undefined) return
@@ -544,10 +552,6 @@ export class Simulation {
       series.spare(at, index, free)
     }
     this.#sampleAt = at + series.bucketMs / SAMPLES_PER_BUCKET
-  }
-
-  #goOn(until: number): void {
-    while (this.step(until)) if ((this.#events & 0xffff) === 0) this.options.onProgress?.(this.at)
   }
 
   /**

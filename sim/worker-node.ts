@@ -136,7 +136,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
     if (!this.alive) return
     for (const run of hanging) {
       run.stepAt = at
-      this.queue.push(at, run)
+      this.queue.push(at, run, this.cluster)
     }
   }
 
@@ -201,7 +201,7 @@ export class WorkerNode extends Node implements WorkerPort<Run> {
 
   #schedule(run: Run, afterMs: number): void {
     run.stepAt = this.queue.time + afterMs
-    this.queue.push(run.stepAt, run, run.mark)
+    this.queue.push(run.stepAt, run, this.cluster)
   }
 
   #end(run: Run, how: 'answered' | 'cancelled' | 'died'): void {

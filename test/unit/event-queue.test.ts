@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { EventQueue, type Happening } from '../../sim/event-queue.ts'
+import { EVERYBODY, EventQueue, type Happening } from '../../sim/event-queue.ts'
 import { Random } from '../../sim/random.ts'
 
 class Named implements Happening {
@@ -41,7 +41,7 @@ test('things happen in the order of their times, and of their scheduling at one 
       const popBoth = (): void => {
         waiting.sort((a, b) => a.time - b.time || a.mark - b.mark)
         const expected = waiting.shift()
-        expect(queue.nextTime()).toBe(expected?.time ?? Number.POSITIVE_INFINITY)
+        if (expected !== undefined && expected.time > now) expect(queue.pop(now)).toBeUndefined()
         const popped = queue.pop()
         expect(popped?.mark).toBe(expected?.mark)
         if (expected === undefined) return
@@ -66,7 +66,6 @@ test('things happen in the order of their times, and of their scheduling at one 
       }
       while (waiting.length > 0) popBoth()
       expect(queue.length).toBe(0)
-      expect(queue.nextTime()).toBe(Number.POSITIVE_INFINITY)
     }),
   )
 })
@@ -74,7 +73,8 @@ test('things happen in the order of their times, and of their scheduling at one 
 test('a crowded bucket keeps its order when more is pushed before, into and after the part of it that is under way', () => {
   const START = 1
   const BUCKET = 0.25
-  const PART = BUCKET / 512
+  const PARTS = 2048
+  const PART = BUCKET / PARTS
   const queue = new EventQueue()
   const waiting: { time: number; mark: number }[] = []
   const push = (time: number): void => {
@@ -83,7 +83,7 @@ test('a crowded bucket keeps its order when more is pushed before, into and afte
     queue.push(time, new Named(mark))
   }
   // Two in each part of the bucket, not in their order.
-  for (let i = 0; i < 1024; i++) push(START + (PART / 2) * ((i * 389) % 1024))
+  for (let i = 0; i < 2 * PARTS; i++) push(START + (PART / 2) * ((i * 389) % (2 * PARTS)))
   // Seven in order: the eighth, in the fourth part, is at hand, and all others wait in parts of their own.
   for (let i = 0; i < 7; i++) {
     expect(queue.pop()?.mark).toBe(waiting.find(({ time }) => time === START + (PART / 2) * i)?.mark)
@@ -95,7 +95,7 @@ test('a crowded bucket keeps its order when more is pushed before, into and afte
   push(START + 3.75 * PART) // the part under way, last in it
   push(START + 3.25 * PART) // the part under way, before what is left of it
   push(queue.time) // now
-  push(START + 511.75 * PART) // the last part
+  push(START + (PARTS - 0.25) * PART) // the last part
   push(START + BUCKET) // the next bucket
   push(START + PART) // a part that is over
   push(START - BUCKET) // a bucket that is over
@@ -113,9 +113,8 @@ test('a crowded bucket keeps its order when more is pushed before, into and afte
 test('what was put off may be overtaken by something scheduled later for an earlier time', () => {
   const queue = new EventQueue()
   queue.push(10_000, new Named(1))
-  expect(queue.nextTime()).toBe(10_000)
+  expect(queue.pop(9999)).toBeUndefined()
   queue.push(5, new Named(2))
-  expect(queue.nextTime()).toBe(5)
   expect(queue.pop()?.mark).toBe(2)
   expect(queue.pop()?.mark).toBe(1)
 })
@@ -124,4 +123,79 @@ test('what is put off to the end of time never happens', () => {
   const queue = new EventQueue()
   queue.push(Number.POSITIVE_INFINITY, new Named(1))
   expect(queue.pop()).toBeUndefined()
+})
+
+/** What happens, when, and whom it concerns. */
+interface Due {
+  readonly time: number
+  readonly owner: number
+}
+
+/** Whatever happens leads to more: soon in its own cluster, and elsewhere, or for everybody, no sooner than the lookahead. */
+function happenings(queue: EventQueue, lookaheadMs: number, seed: number, count: number): Due[] {
+  const random = new Random(seed, 'happenings')
+  const CLUSTERS = 5
+  const dues: Due[] = []
+  const happened: Due[] = []
+  const push = (time: number, owner: number): void => {
+    queue.push(time, new Named(dues.push({ time, owner }) - 1), owner)
+  }
+  for (let owner = 0; owner < CLUSTERS; owner++)
+    for (let i = 0; i < 20; i++) push(100 * random.uniform(), owner)
+  let until = 0
+  while (happened.length < count) {
+    until += random.chance(0.5) ? 1000 : 7 * random.uniform()
+    for (let next = queue.pop(until); next !== undefined; next = queue.pop(until)) {
+      const due = dues[next.mark]
+      if (due === undefined) throw new Error('it was never scheduled')
+      expect(queue.time).toBe(due.time)
+      expect(due.time).toBeLessThanOrEqual(until)
+      happened.push(due)
+      if (happened.length > count) continue
+      const draw = random.uniform()
+      if (draw < 0.6) push(due.time + 3 * random.uniform(), due.owner)
+      else if (draw < 0.998) push(due.time + lookaheadMs * random.between(1, 3), random.below(CLUSTERS))
+      else push(due.time + lookaheadMs * random.between(1, 3), EVERYBODY)
+      // Seldom something that is due much later than the ring reaches.
+      if (random.chance(0.001)) push(due.time + 100_000 * random.uniform(), random.below(CLUSTERS))
+    }
+    // Between two calls the world is entered from outside.
+    if (random.chance(0.1)) push(until + random.uniform(), random.below(CLUSTERS))
+  }
+  expect(queue.length).toBe(dues.length - happened.length)
+  return happened
+}
+
+test.each([0.02, 0.3, 1, 5, 100])(
+  'with a lookahead of %d ms each cluster is in order, and nobody is ahead of what concerns everybody',
+  (lookaheadMs) => {
+    const happened = happenings(new EventQueue(lookaheadMs), lookaheadMs, 7, 20_000)
+    const latest = new Map<number, number>()
+    let farthest = 0
+    let turns = 0
+    let before = EVERYBODY
+    for (const { time, owner } of happened) {
+      if (owner === EVERYBODY) expect(time).toBeGreaterThanOrEqual(farthest)
+      expect(time).toBeGreaterThanOrEqual(Math.max(latest.get(owner) ?? 0, latest.get(EVERYBODY) ?? 0))
+      // Nobody is ahead of the others by as much as the lookahead.
+      expect(time).toBeGreaterThan(farthest - lookaheadMs)
+      latest.set(owner, time)
+      farthest = Math.max(farthest, time)
+      if (owner !== before) turns++
+      before = owner
+    }
+    // Were they not taken together, four of five would be of another cluster than the one before.
+    if (lookaheadMs >= 5) expect(turns).toBeLessThan(happened.length / 2)
+  },
+)
+
+test('what happens in one cluster and is felt in another sooner than the lookahead is refused', () => {
+  const queue = new EventQueue(5)
+  queue.push(4, new Named(1), 0)
+  queue.push(4.5, new Named(2), 1)
+  expect(queue.pop()?.mark).toBe(1)
+  queue.push(4, new Named(3), 0)
+  queue.push(8, new Named(4), 1)
+  expect(() => queue.push(7.9, new Named(5), 1)).toThrow(/cluster 0 has scheduled something for cluster 1/)
+  expect(() => queue.push(7.9, new Named(5))).toThrow(/cluster 0 has scheduled something for everybody/)
 })
