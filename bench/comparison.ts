@@ -1,3 +1,4 @@
+import { errorMessage } from '../settings/error-message.ts'
 import { InvalidRun, type Measurement, measure } from './measure.ts'
 import type { Comparison, Contender } from './plan.ts'
 import {
@@ -140,7 +141,7 @@ export async function compare(
         runs.get(contender.id)?.push(measured)
         await pool.giveBack(contender.spec, system)
       } catch (error) {
-        const message = error instanceof Error ? error.message : String(error)
+        const message = errorMessage(error)
         if (error instanceof NotHere) missing.set(contender.id, message)
         else if (error instanceof InvalidRun) invalid.set(contender.id, message)
         else invalid.set(contender.id, `it could not be run: ${message}`)

@@ -1,3 +1,4 @@
+import { errorMessage } from '../settings/error-message.ts'
 import { Child } from './child.ts'
 import {
   type ClientSpec,
@@ -82,7 +83,7 @@ export async function measureIdle(
       await stopSystem(system)
     }
   } catch (error) {
-    return { ...nothing, invalid: error instanceof Error ? error.message : String(error) }
+    return { ...nothing, invalid: errorMessage(error) }
   }
 }
 

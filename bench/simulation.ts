@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { z } from 'zod'
+import { errorMessage } from '../settings/error-message.ts'
 
 /** One run of the simulator that is timed. */
 export interface SimulationCase {
@@ -76,7 +77,7 @@ export async function measureSimulation(
     const { events, endedAt } = summary
     return { id, label, command, events, virtualMs: endedAt, cpuMs, peakMemory, invalid: '' }
   } catch (error) {
-    return { ...nothing, invalid: error instanceof Error ? error.message : String(error) }
+    return { ...nothing, invalid: errorMessage(error) }
   }
 }
 

@@ -6,6 +6,7 @@ import { ConfigWatch } from '../broker/io/config-watch.ts'
 import { type Logger, makeLogger } from '../broker/io/log.ts'
 import type { Broker } from '../broker/main.ts'
 import { ConfigurationError } from '../settings/configuration-error.ts'
+import { errorMessage } from '../settings/error-message.ts'
 import { resolveConfiguration } from './configuration.ts'
 import { Exit } from './exit-status.ts'
 import { addSettingFlags, settingFlags, settingSources } from './setting-flags.ts'
@@ -90,7 +91,7 @@ async function run(
   try {
     await broker.start()
   } catch (error) {
-    log.fatal({ event: 'start-failed' }, error instanceof Error ? error.message : String(error))
+    log.fatal({ event: 'start-failed' }, errorMessage(error))
     return Exit.Failed
   }
   reload.begin()

@@ -7,6 +7,7 @@ import { z } from 'zod'
 import { POLICIES } from '../broker/core/routing.ts'
 import { VERSION } from '../broker/io/version.ts'
 import { prepareComparison, writeComparison } from '../report/write.ts'
+import { errorMessage } from '../settings/error-message.ts'
 import {
   CENTRE,
   type Cell,
@@ -172,9 +173,7 @@ Examples:
       }
       const comparison = await compare(grid, flags.jobs).catch((error: unknown): null => {
         // It says nothing about a promise.
-        process.stderr.write(
-          `spillway sim compare: ${error instanceof Error ? error.message : String(error)}\n`,
-        )
+        process.stderr.write(`spillway sim compare: ${errorMessage(error)}\n`)
         return null
       })
       if (comparison === null) {

@@ -3,6 +3,7 @@ import { constants } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { errorMessage } from '../settings/error-message.ts'
 import { Director, NAMES, SLOTS } from './demo/director.ts'
 import { picture } from './demo/live-view.ts'
 import { Pieces } from './demo/pieces.ts'
@@ -98,7 +99,7 @@ async function perform(folder: string, options: DemoOptions): Promise<number> {
   } catch (error) {
     clearInterval(drawing)
     view.end()
-    console.error(`spillway demo: ${error instanceof Error ? error.message : String(error)}`)
+    console.error(`spillway demo: ${errorMessage(error)}`)
     return 1
   } finally {
     killAll()

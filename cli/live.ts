@@ -3,6 +3,7 @@ import { constants } from 'node:os'
 import { Command, Option } from 'commander'
 import { writeReport } from '../report/write.ts'
 import { ConfigurationError } from '../settings/configuration-error.ts'
+import { errorMessage } from '../settings/error-message.ts'
 import { flagOf, resolveConfiguration } from './configuration.ts'
 import { Exit } from './exit-status.ts'
 import { Board } from './live/board.ts'
@@ -115,7 +116,7 @@ async function perform(p: LiveParameters, flags: LiveFlags, typed: string): Prom
   } catch (error) {
     clearInterval(drawing)
     view.end()
-    console.error(`spillway sim live: ${error instanceof Error ? error.message : String(error)}`)
+    console.error(`spillway sim live: ${errorMessage(error)}`)
     return Exit.Failed
   } finally {
     killAll()

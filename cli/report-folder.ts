@@ -1,4 +1,5 @@
 import { prepareFolder } from '../report/write.ts'
+import { errorMessage } from '../settings/error-message.ts'
 import { Exit } from './exit-status.ts'
 
 /** Before a run of minutes rather than after it. Ends the process with 78 when there can be no report. */
@@ -6,7 +7,7 @@ export function prepareReport(folder: string, prepare: (folder: string) => void 
   try {
     prepare(folder)
   } catch (error) {
-    process.stderr.write(`--report: ${reason(error)}; name a folder that can be made and written to\n`)
+    process.stderr.write(`--report: ${errorMessage(error)}; name a folder that can be made and written to\n`)
     process.exit(Exit.Config)
   }
 }
@@ -20,12 +21,8 @@ export function writtenReport(write: () => string[]): string[] | null {
     return write()
   } catch (error) {
     process.stderr.write(
-      `--report: ${reason(error)}; make room there or name another folder, and run the same again for its report\n`,
+      `--report: ${errorMessage(error)}; make room there or name another folder, and run the same again for its report\n`,
     )
     return null
   }
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

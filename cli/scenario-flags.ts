@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ConfigurationError } from '../settings/configuration-error.ts'
+import { errorMessage } from '../settings/error-message.ts'
 import { nearest } from '../settings/settings.ts'
 import { parameters } from '../sim/scenario.ts'
 import { flagOf } from './configuration.ts'
@@ -20,7 +21,7 @@ type FileOf = (field: string) => string | undefined
 export function explain(error: unknown, verb: Verb, fileOf: FileOf = () => undefined): string {
   if (error instanceof z.ZodError)
     return error.issues.flatMap((issue) => sentencesOf(issue, verb, fileOf)).join('\n')
-  const message = error instanceof Error ? error.message : String(error)
+  const message = errorMessage(error)
   const file = error instanceof ConfigurationError ? undefined : fileOf('')
   return file === undefined ? message : `${file}: ${message}`
 }

@@ -10,6 +10,7 @@ import { VERSION } from '../broker/io/version.ts'
 import { Collector } from '../report/collector.ts'
 import { writeReport } from '../report/write.ts'
 import { ConfigurationError } from '../settings/configuration-error.ts'
+import { errorMessage } from '../settings/error-message.ts'
 import { drawParameters } from '../sim/draw.ts'
 import { type Result, retell, run, shortestPrefix } from '../sim/run.ts'
 import { runReport } from '../sim/run-report.ts'
@@ -405,7 +406,7 @@ function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
+    const why = errorMessage(error)
     throw new ConfigurationError(`--scenario: ${why}; name a file that can be read`)
   }
 }

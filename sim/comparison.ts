@@ -1,4 +1,5 @@
 import { Kind } from '../protocol/record.ts'
+import { errorMessage } from '../settings/error-message.ts'
 import { type Job, omniscient } from './omniscient.ts'
 import { Random } from './random.ts'
 import { type Parameters, parameters } from './scenario.ts'
@@ -126,7 +127,7 @@ export function measurePolicy(seed: number, p: Parameters, warmUpMs: number): Me
       statesPerTask: statesSent / Math.max(1, waits.count),
     }
   } catch (error) {
-    return { ...measuresOf(waits), breach: error instanceof Error ? error.message : String(error) }
+    return { ...measuresOf(waits), breach: errorMessage(error) }
   }
 }
 

@@ -5,6 +5,7 @@
 
 import { build, type Histogram } from 'hdr-histogram-js'
 import { Client } from '../../client/main.ts'
+import { errorMessage } from '../../settings/error-message.ts'
 import { type Order, orderSchema, type Report } from './load-report.ts'
 import { Pieces } from './pieces.ts'
 import { isRight, sha256 } from './task.ts'
@@ -54,7 +55,7 @@ async function send(): Promise<void> {
     latency(act).recordValue(Math.round(reply.totalMs))
   } catch (error) {
     failed++
-    if (errors.length < ERRORS_MAX) errors.push(error instanceof Error ? error.message : String(error))
+    if (errors.length < ERRORS_MAX) errors.push(errorMessage(error))
   }
   if (finishing && answered + failed === sent) finished()
 }

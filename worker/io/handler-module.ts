@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ConfigurationError } from '../../settings/configuration-error.ts'
+import { errorMessage } from '../../settings/error-message.ts'
 import type { Handler } from '../handler.ts'
 import type { Workshop } from './workshop.ts'
 
@@ -19,7 +20,7 @@ export async function loadHandler(url: string): Promise<Handler> {
   try {
     exported = await import(url)
   } catch (error) {
-    throw new ConfigurationError(`handler = ${url} cannot be loaded: ${reason(error)}`)
+    throw new ConfigurationError(`handler = ${url} cannot be loaded: ${errorMessage(error)}`)
   }
   const handler = member(exported, 'default') ?? member(exported, 'handler')
   if (isHandler(handler)) return handler
@@ -54,8 +55,4 @@ function member(exported: unknown, name: string): unknown {
 
 function isHandler(value: unknown): value is Handler {
   return typeof value === 'function'
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

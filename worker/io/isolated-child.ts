@@ -2,6 +2,7 @@
 
 import { performance } from 'node:perf_hooks'
 import { Worker as Thread } from 'node:worker_threads'
+import { errorMessage } from '../../settings/error-message.ts'
 import { Assignment } from '../core/assignment.ts'
 import { failureOf } from '../failure.ts'
 import type { Context, Handler } from '../handler.ts'
@@ -87,5 +88,5 @@ try {
   })
   tell({ type: 'ready' })
 } catch (error) {
-  tell({ type: 'unusable', message: error instanceof Error ? error.message : String(error) })
+  tell({ type: 'unusable', message: errorMessage(error) })
 }
