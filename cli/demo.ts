@@ -10,6 +10,7 @@ import { Pieces } from './demo/pieces.ts'
 import { plainWords } from './demo/plain-words.ts'
 import { Scene } from './demo/scene.ts'
 import { judge, verdictTables } from './demo/verdict.ts'
+import { SIGNALS } from './interruption.ts'
 import { PlainView } from './plain-view.ts'
 import { killAll } from './process/leashed-process.ts'
 import { isRoomy, LiveView } from './terminal-view.ts'
@@ -79,7 +80,7 @@ async function perform(folder: string, options: DemoOptions): Promise<number> {
     view.end()
     process.exit(status)
   }
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  for (const signal of SIGNALS) {
     process.once(signal, () => leave(128 + constants.signals[signal]))
   }
   process.once('uncaughtException', (error) => {

@@ -6,6 +6,7 @@ import { ConfigurationError } from '../settings/configuration-error.ts'
 import { errorMessage } from '../settings/error-message.ts'
 import { flagOf, resolveConfiguration } from './configuration.ts'
 import { Exit } from './exit-status.ts'
+import { SIGNALS } from './interruption.ts'
 import { Board } from './live/board.ts'
 import { Director } from './live/director.ts'
 import { picture } from './live/live-view.ts'
@@ -87,7 +88,7 @@ async function perform(p: LiveParameters, flags: LiveFlags, typed: string): Prom
   process.once('exit', () => {
     if (!keep) rmSync(director.folder, { recursive: true, force: true })
   })
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  for (const signal of SIGNALS) {
     process.once(signal, () => leave(128 + constants.signals[signal]))
   }
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
