@@ -2,27 +2,11 @@ import { expect, test } from 'vitest'
 import { Broker } from '../../broker/core/broker.ts'
 import type { Link } from '../../broker/core/link.ts'
 import type { BrokerPort } from '../../broker/core/port.ts'
-import type { Hello, Record, State } from '../../protocol/record.ts'
-import { EMPTY_BODY, Kind, Role, VERSION_MAJOR } from '../../protocol/record.ts'
-import { CONFIG } from './broker-rig.ts'
+import type { Record, State } from '../../protocol/record.ts'
+import { Kind, Role } from '../../protocol/record.ts'
+import { aHello, aReply, aRequest, CONFIG } from './broker-rig.ts'
 
 const EPOCH = 7
-
-function hello(role: Role, name: string): Hello {
-  return {
-    kind: Kind.Hello,
-    role,
-    name,
-    epoch: EPOCH,
-    major: VERSION_MAJOR,
-    minor: 0,
-    heartbeatIntervalMs: 1000,
-    bodyMax: 1 << 20,
-    cloudfe: '',
-    statebe: '',
-    peers: [],
-  }
-}
 
 test('news of a slot that a borrowed task leaves rides with its answer while publications are held back', () => {
   const sent: { link: Link; record: Record }[] = []
@@ -47,53 +31,22 @@ test('news of a slot that a borrowed task leaves rides with its answer while pub
     {
       from: EPOCH,
       to: 0,
-      records: [hello(Role.Worker, 'w'), { kind: Kind.Ready, slots: 1, services: [''] }],
+      records: [
+        aHello({ role: Role.Worker, name: 'w', epoch: EPOCH }),
+        { kind: Kind.Ready, slots: 1, services: [''] },
+      ],
     },
     20,
   )
-  broker.cloudfe('east', { from: EPOCH, to: 0, records: [hello(Role.Broker, 'east')] }, 40)
-  const task = {
-    kind: Kind.Request,
-    token: 5,
-    id: 'a',
-    attempt: 1,
-    timeLeftMs: 1000,
-    priority: 4,
-    flags: 0,
-    creditUpTo: 0,
-    service: '',
-    traceparent: '',
-    body: EMPTY_BODY,
-  } as const
-  say('cloudfe', 'east', [task], 60)
+  broker.cloudfe('east', { from: EPOCH, to: 0, records: [aHello({ name: 'east', epoch: EPOCH })] }, 40)
+  say('cloudfe', 'east', [aRequest({ token: 5 })], 60)
   expect(published.at(-1)?.services).toMatchObject([{ free: 0 }])
   const given = sent.map(({ record }) => record).find((record) => record.kind === Kind.Request)
   if (given?.kind !== Kind.Request) throw new Error('the task was not given to the worker')
   const publications = published.length
   sent.length = 0
 
-  say(
-    'localbe',
-    'w',
-    [
-      {
-        kind: Kind.Reply,
-        token: given.token,
-        code: '',
-        retryable: false,
-        retryAfterMs: 0,
-        attempts: 1,
-        queuedUs: 0,
-        runUs: 0,
-        partials: 0,
-        cluster: '',
-        worker: '',
-        message: '',
-        body: EMPTY_BODY,
-      },
-    ],
-    63,
-  )
+  say('localbe', 'w', [aReply({ token: given.token })], 63)
   expect(published.length).toBe(publications)
   expect(sent.map(({ link, record }) => [link.key, record.kind])).toEqual([
     ['east', Kind.Reply],

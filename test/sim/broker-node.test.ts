@@ -1,24 +1,10 @@
 import { expect, test } from 'vitest'
-import { type Hello, Kind, type Record, Role, VERSION_MAJOR } from '../../protocol/record.ts'
+import { Kind, type Record, Role } from '../../protocol/record.ts'
 import { parameters } from '../../sim/scenario.ts'
 import { Simulation } from '../../sim/simulation.ts'
-import { aRequest } from '../core/broker-rig.ts'
+import { aHello, aRequest } from '../core/broker-rig.ts'
 
 const CLIENT_EPOCH = 77
-
-const HELLO: Hello = {
-  kind: Kind.Hello,
-  role: Role.Client,
-  name: 'somebody',
-  epoch: CLIENT_EPOCH,
-  major: VERSION_MAJOR,
-  minor: 0,
-  heartbeatIntervalMs: 1000,
-  bodyMax: 1 << 20,
-  cloudfe: '',
-  statebe: '',
-  peers: [],
-}
 
 test('knows a client as one, however much of it comes before the answer to its HELLO has left', () => {
   const p = parameters.parse({ clusters: 1, clients: 1, rate: 0.001, turnMs: 40, durationMs: 60_000 })
@@ -32,7 +18,7 @@ test('knows a client as one, however much of it comes before the answer to its H
   const pipe = network.dial(client, 'localfe', 'sim://c0/localfe', 'somebody', 'somebody', queue.time)
   const send = (record: Record): boolean => network.sendOut(pipe, CLIENT_EPOCH, 0, [record], queue.time)
   // In one turn of the broker's: both wait for the connection to stand.
-  send(HELLO)
+  send(aHello({ role: Role.Client, epoch: CLIENT_EPOCH }))
   send(aRequest({ token: 5, service: 'nobody serves it' }))
   simulation.advance(2000)
   expect(scheduler.unsettled).toBe(1)
