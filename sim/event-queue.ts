@@ -70,6 +70,8 @@ const BUCKETS = 16_384
 const CHUNK = 64
 const FIRST_CHUNKS = 64
 const NONE = -1
+/** In place of an owner: what was here is elsewhere now. */
+const MOVED = -2
 
 const NOTHING: Happening = { mark: 0, happen: () => {} }
 
@@ -87,11 +89,9 @@ export class EventQueue {
   /** For each place: when it is due, and its number in the order of scheduling. */
   #keys = new Float64Array(2 * CHUNK * FIRST_CHUNKS)
   readonly #items: Happening[] = []
-  /** For each place its item's mark, so that it is read where it is at hand. */
-  #marks = new Int32Array(CHUNK * FIRST_CHUNKS)
-  /** And the cluster that it concerns. */
+  /** For each place the cluster that its item concerns. */
   #owners = new Int32Array(CHUNK * FIRST_CHUNKS)
-  /** For each place the next one of its cluster, or of its part of the rung. */
+  /** For each place the next one in its part of the rung. */
   #next = new Int32Array(CHUNK * FIRST_CHUNKS)
   /** For each chunk: how many of its places were given out, and the one before it in its bucket, or the next free one. */
   #given = new Int32Array(FIRST_CHUNKS)
@@ -112,8 +112,10 @@ export class EventQueue {
   readonly #rung = new Int32Array(RUNG).fill(NONE)
   #rungLeft = 0
   #rungCursor = 0
-  /** What is left of the open bucket, if it is not: by clusters, of which those before this one are done. */
-  #clusters = new Int32Array(16).fill(NONE)
+  /** What was in the open bucket, if it is not: keys and places by clusters, where each one's end, and whose turn is next. */
+  #sortedKeys = new Float64Array(2 * CHUNK)
+  #sorted = new Int32Array(CHUNK)
+  #ends = new Int32Array(16)
   #turn = 0
   /** Whose turn it is in the open bucket; EVERYBODY: it is in strict order. */
   #owner = EVERYBODY
@@ -121,8 +123,6 @@ export class EventQueue {
   #pushed = 0
   /** Now: when the item that `pop` returned last happens, or later if nothing does until then; ms. */
   time = 0
-  /** The mark of what `pop` returned last. */
-  mark = 0
   readonly timers = new Timers()
 
   /**
@@ -146,10 +146,9 @@ export class EventQueue {
 
   /**
    * @param time from 0; at Infinity it never happens @param owner the cluster that it concerns, counted from 0, or EVERYBODY
-   * @param mark the item's, from whoever knows of what kind it is
    * @throws RangeError what happens in one cluster is felt in another too soon
    */
-  push(time: number, item: Happening, owner = EVERYBODY, mark = item.mark): void {
+  push(time: number, item: Happening, owner = EVERYBODY): void {
     if (time === Number.POSITIVE_INFINITY) return
     const bucket = Math.floor(time * this.#perMs)
     const number = this.#pushed++
@@ -157,11 +156,11 @@ export class EventQueue {
     if (bucket > this.#cursor) {
       const index = Math.min(bucket, this.#cursor + BUCKETS - 1) & (BUCKETS - 1)
       if (owner === EVERYBODY) this.#shared[index] = 1
-      this.#put(index, time, number, item, mark, owner)
+      this.#put(index, time, number, item, owner)
       return
     }
     if (owner !== this.#owner && this.#owner !== EVERYBODY) this.#tooSoon(time, owner)
-    const place = this.#put(this.#cursor & (BUCKETS - 1), time, number, item, mark, owner)
+    const place = this.#put(this.#cursor & (BUCKETS - 1), time, number, item, owner)
     if (this.#rungLeft === 0 || bucket < this.#cursor || !this.#intoRung(time, place))
       this.#intoHeap(time, number, place)
   }
@@ -176,7 +175,6 @@ export class EventQueue {
     if (time > until) return undefined
     const place = this.#heap[0] as number
     this.time = time
-    this.mark = this.#marks[place] as number
     this.#dropFirst()
     this.#length--
     const item = this.#items[place]
@@ -191,14 +189,15 @@ export class EventQueue {
   }
 
   /** @returns its place, the next one of the bucket */
-  #put(index: number, time: number, number: number, item: Happening, mark: number, owner: number): number {
+  #put(index: number, time: number, number: number, item: Happening, owner: number): number {
     let chunk = this.#buckets[index] as number
     if (chunk === NONE || this.#given[chunk] === CHUNK) chunk = this.#takeChunk(index)
     const place = chunk * CHUNK + (this.#given[chunk] as number)
     this.#given[chunk] = (this.#given[chunk] as number) + 1
     this.#items[place] = item
-    this.#marks[place] = mark
     this.#owners[place] = owner
+    if (owner >= this.#ends.length)
+      this.#ends = longer(this.#ends, Math.max(2 * this.#ends.length, owner + 1))
     this.#keys[2 * place] = time
     this.#keys[2 * place + 1] = number
     return place
@@ -264,16 +263,43 @@ export class EventQueue {
     }
   }
 
-  /** By clusters. */
+  /** By clusters: a counting sort, so that what each has lies side by side. */
   #divide(index: number): void {
-    for (let chunk = this.#buckets[index] as number; chunk !== NONE; chunk = this.#before[chunk] as number) {
+    const ends = this.#ends.fill(0)
+    const first = this.#buckets[index] as number
+    let count = 0
+    for (let chunk = first; chunk !== NONE; chunk = this.#before[chunk] as number) {
       const end = chunk * CHUNK + (this.#given[chunk] as number)
       for (let place = chunk * CHUNK; place < end; place++) {
         const owner = this.#owners[place] as number
-        if (this.#putOff(place, owner)) continue
-        if (owner >= this.#clusters.length) this.#growClusters(owner)
-        this.#next[place] = this.#clusters[owner] as number
-        this.#clusters[owner] = place
+        if (this.#putOff(place, owner)) this.#owners[place] = MOVED
+        else {
+          ends[owner] = (ends[owner] as number) + 1
+          count++
+        }
+      }
+    }
+    if (count > this.#sorted.length) {
+      this.#sortedKeys = new Float64Array(4 * count)
+      this.#sorted = new Int32Array(2 * count)
+    }
+    // Where each begins: when all is in its place, that will be where it ends.
+    let begin = 0
+    for (let owner = 0; owner < ends.length; owner++) {
+      const own = ends[owner] as number
+      ends[owner] = begin
+      begin += own
+    }
+    for (let chunk = first; chunk !== NONE; chunk = this.#before[chunk] as number) {
+      const end = chunk * CHUNK + (this.#given[chunk] as number)
+      for (let place = chunk * CHUNK; place < end; place++) {
+        const owner = this.#owners[place] as number
+        if (owner === MOVED) continue
+        const slot = ends[owner] as number
+        ends[owner] = slot + 1
+        this.#sorted[slot] = place
+        this.#sortedKeys[2 * slot] = this.#keys[2 * place] as number
+        this.#sortedKeys[2 * slot + 1] = this.#keys[2 * place + 1] as number
       }
     }
     this.#turn = 0
@@ -306,7 +332,7 @@ export class EventQueue {
     const index = Math.min(bucket, this.#cursor + BUCKETS - 1) & (BUCKETS - 1)
     if (owner === EVERYBODY) this.#shared[index] = 1
     const number = this.#keys[2 * place + 1] as number
-    this.#put(index, time, number, this.#items[place] ?? NOTHING, this.#marks[place] as number, owner)
+    this.#put(index, time, number, this.#items[place] ?? NOTHING, owner)
     this.#items[place] = NOTHING
     return true
   }
@@ -325,21 +351,22 @@ export class EventQueue {
     }
   }
 
-  /** What the next cluster has in the open bucket joins the heap, or it was the last. */
+  /** What the next cluster has in the open bucket joins the heap, or all have had their turn. */
   #takeTurn(): void {
-    const clusters = this.#clusters
-    while (this.#turn < clusters.length && clusters[this.#turn] === NONE) this.#turn++
-    if (this.#turn === clusters.length) {
+    const ends = this.#ends
+    if (this.#turn === ends.length) {
       this.#owner = EVERYBODY
       return
     }
-    let place = clusters[this.#turn] as number
-    clusters[this.#turn] = NONE
-    this.#owner = this.#turn
-    while (place !== NONE) {
-      this.#intoHeap(this.#keys[2 * place] as number, this.#keys[2 * place + 1] as number, place)
-      place = this.#next[place] as number
-    }
+    const turn = this.#turn++
+    this.#owner = turn
+    const end = ends[turn] as number
+    for (let slot = turn === 0 ? 0 : (ends[turn - 1] as number); slot < end; slot++)
+      this.#intoHeap(
+        this.#sortedKeys[2 * slot] as number,
+        this.#sortedKeys[2 * slot + 1] as number,
+        this.#sorted[slot] as number,
+      )
   }
 
   #intoHeap(time: number, number: number, place: number): void {
@@ -402,16 +429,10 @@ export class EventQueue {
     const keys = new Float64Array(2 * CHUNK * chunks)
     keys.set(this.#keys)
     this.#keys = keys
-    this.#marks = longer(this.#marks, CHUNK * chunks)
     this.#owners = longer(this.#owners, CHUNK * chunks)
     this.#next = longer(this.#next, CHUNK * chunks)
     this.#given = longer(this.#given, chunks)
     this.#before = longer(this.#before, chunks)
-  }
-
-  #growClusters(owner: number): void {
-    const { length } = this.#clusters
-    this.#clusters = longer(this.#clusters, Math.max(2 * length, owner + 1)).fill(NONE, length)
   }
 
   #growHeap(): void {

@@ -432,7 +432,7 @@ export class Network {
     const takes = jitter === 0 ? latencyMs : latencyMs * (1 + jitter * this.#extra(distribution))
     const arrives = Math.max(leaves + takes, lanes.lastAt(lane))
     lanes.arrives(lane, arrives)
-    this.#queue.push(arrives, delivery, lane === pipe.out ? pipe.there : pipe.home, delivery.mark)
+    this.#queue.push(arrives, delivery, lane === pipe.out ? pipe.there : pipe.home)
   }
 
   /** From 0 to TAIL_MAX, a half on average. */
@@ -467,8 +467,8 @@ export class Network {
       return
     }
     const roundTrip = 2 * this.#distance(pipe.dialler, listener)
-    const up = new PipeEvent(MARK.up, pipe, (p, now) => this.#establish(p, listener, now))
-    this.#queue.push(at + roundTrip, up, whose(pipe.home, listener.cluster))
+    const up = new PipeEvent(MARK.up, pipe, (p, now) => this.#accept(p, listener, now))
+    this.#queue.push(at + roundTrip, up, listener.cluster)
   }
 
   #await(pipe: Pipe): void {
@@ -487,9 +487,37 @@ export class Network {
     else knocking.add(pipe)
   }
 
+  /**
+   * Concerns whoever accepts it alone: its opener finds it standing, and may be a little ahead of that moment or behind it, which
+   * makes its first messages a little faster, no more. What its opener, or that of a connection in its way, has to do about it
+   * waits until that is felt there.
+   */
+  #accept(pipe: Pipe, listener: Listener, at: number): void {
+    const alone = this.#takes(pipe, listener) && this.#inTheWay(pipe, listener) === undefined
+    if (alone || pipe.home === listener.cluster) {
+      this.#establish(pipe, listener, at)
+      return
+    }
+    const up = new PipeEvent(MARK.up, pipe, (p, now) => this.#establish(p, listener, now))
+    this.#queue.push(at + lookaheadMs(this.parameters), up)
+  }
+
+  /** Whether it is still there, and both ends are at work. */
+  #takes(pipe: Pipe, listener: Listener): boolean {
+    return this.#listeners.get(pipe.address) === listener && !listener.frozen && !pipe.dialler.frozen
+  }
+
+  /**
+   * Whoever comes under a routing id that is in use takes it over. Brokers and workers have routing ids of their own; all others
+   * are used once.
+   */
+  #inTheWay({ socket, key }: Pipe, listener: Listener): Pipe | undefined {
+    return socket === 'cloudfe' || socket === 'localbe' ? listener.behind(socket, key) : undefined
+  }
+
   #establish(pipe: Pipe, listener: Listener, at: number): void {
     if (pipe.closed || pipe.up) return
-    if (this.#listeners.get(pipe.address) !== listener || listener.frozen || pipe.dialler.frozen) {
+    if (!this.#takes(pipe, listener)) {
       this.#await(pipe)
       if (this.#listeners.has(pipe.address)) this.#redial(pipe, at)
       return
@@ -502,12 +530,8 @@ export class Network {
     pipe.there = listener.cluster
     this.#empty(pipe)
     this.#setWeather(pipe)
-    // Whoever comes under a routing id that is in use takes it over.
-    // Brokers and workers have routing ids of their own; all others are used once.
-    if (pipe.socket === 'cloudfe' || pipe.socket === 'localbe') {
-      const other = listener.behind(pipe.socket, pipe.key)
-      if (other !== undefined) this.#cut(other, at)
-    }
+    const other = this.#inTheWay(pipe, listener)
+    if (other !== undefined) this.#cut(other, at)
     listener.accept(pipe)
     listener.joined(pipe)
     const waiting = pipe.waiting

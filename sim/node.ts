@@ -194,7 +194,7 @@ export abstract class Node implements Happening {
     const { timers } = this.queue
     if (wakeAt >= timers.get(this.mark)) return
     timers.set(this.mark, wakeAt)
-    this.queue.push(wakeAt, this, this.cluster, this.mark)
+    this.queue.push(wakeAt, this, this.cluster)
   }
 
   /** @returns true when it cannot be done now: the process is stopped, and it is kept for later, or dead. */

@@ -30,6 +30,8 @@ export interface SimulationOptions {
   onBroker?: (core: Broker, node: BrokerNode) => void
   onClient?: (core: Client<SimCall>, node: ClientNode) => void
   onWorker?: (core: WorkerCore) => void
+  /** All happens strictly in order of time, and clusters do not have turns: slower, and nobody in the run can tell. */
+  strictly?: boolean
   /** Stop after so many events, whatever is under way then: a prefix of the run. */
   eventsMax?: number
   /** Called now and then with the virtual time. */
@@ -188,7 +190,7 @@ export class Simulation {
     this.p = p
     this.options = options
     this.#eventsMax = options.eventsMax ?? Number.POSITIVE_INFINITY
-    this.queue = new EventQueue(lookaheadMs(p))
+    this.queue = new EventQueue(options.strictly ? 0 : lookaheadMs(p))
     this.network = new Network(
       {
         localMs: p.localMs,
@@ -523,13 +525,21 @@ export class Simulation {
     const at = this.queue.time
     this.at = at
     if (++this.#events > this.#eventsMax) throw new Enough()
-    time[0] = at
-    this.#hashA = Math.imul(this.#hashA ^ (timeWords[0] ?? 0) ^ this.queue.mark, 0x01000193)
-    this.#hashB = Math.imul(this.#hashB ^ (timeWords[1] ?? 0), 0x85ebca6b) ^ (this.#hashA >>> 13)
     // Two of three are deliveries: told apart, they are called without a look-up.
-    if (happening instanceof Delivery) happening.happen(at)
-    else happening.happen(at)
+    if (happening instanceof Delivery) {
+      this.#enterIntoHash(at, happening.mark)
+      happening.happen(at)
+    } else {
+      this.#enterIntoHash(at, happening.mark)
+      happening.happen(at)
+    }
     return true
+  }
+
+  #enterIntoHash(at: number, mark: number): void {
+    time[0] = at
+    this.#hashA = Math.imul(this.#hashA ^ (timeWords[0] ?? 0) ^ mark, 0x01000193)
+    this.#hashB = Math.imul(this.#hashB ^ (timeWords[1] ?? 0), 0x85ebca6b) ^ (this.#hashA >>> 13)
   }
 
   advance(until: number): void {
