@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import cliProgress from 'cli-progress'
 import Table from 'cli-table3'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import pc from 'picocolors'
 import { z } from 'zod'
 import { POLICIES } from '../broker/core/routing.ts'
@@ -26,37 +26,50 @@ import {
 } from '../sim/comparison.ts'
 import { comparisonReport, settingOf } from '../sim/comparison-report.ts'
 import { type Parameters, parameters } from '../sim/scenario.ts'
-import { flagOf } from './configuration.ts'
+import { flagOf, fromText } from './configuration.ts'
 import { Exit } from './exit-status.ts'
 import { Interruption } from './interruption.ts'
 import { prepareReport, writtenReport } from './report-folder.ts'
-import { explain } from './scenario-flags.ts'
+import { explain, JOBS_MAX, namesIn } from './scenario-flags.ts'
 
-interface CompareFlags {
-  readonly dimensions: DimensionName[]
-  readonly policies: string[]
-  readonly seed: number
-  readonly seeds: number
-  readonly jobs: number
-  readonly quick?: boolean
-  readonly json?: boolean
-  readonly report?: string
-  readonly clusters?: number
-  readonly workers?: number
-  readonly clients?: number
-  readonly load?: number
-  readonly hot?: number
-  readonly cloudMs?: number
-  readonly guestWaitMs?: number
-  readonly patience?: number
-  readonly price?: number
-  readonly steepness?: number
-  readonly rivalry?: number
-  readonly looksAt?: number
-  readonly durationMs?: number
-  readonly warmUpMs?: number
-  readonly asChild?: string
-}
+/** Seeds of one comparison. A thousand make a figure thirty times as sure as one does, and the list of the largest grid's runs a gigabyte. */
+const SEEDS_MAX = 1000
+
+const number = (may: z.ZodNumber) => z.preprocess((text) => fromText({ type: 'number' }, String(text)), may)
+const atLeast = (least: number, most = Number.MAX_SAFE_INTEGER) =>
+  number(z.number().int().min(least).max(most))
+const aboveNone = number(z.number().positive())
+const atLeastNone = number(z.number().min(0))
+/** Once each, however often it is named. */
+const names = <Name extends string>(known: readonly Name[]) =>
+  z.preprocess((text) => [...new Set(namesIn(String(text)))], z.array(z.enum(known)))
+
+/** What each flag may be by itself. What its parameter may be beyond that, in the centre and in all that is made of it, is seen there. */
+const compareFlags = z.object({
+  dimensions: names(Object.keys(DIMENSIONS).filter(isDimension)).default([...WORKLOADS]),
+  policies: names(Object.keys(POLICIES)).default(Object.keys(POLICIES)),
+  seed: atLeast(0).default(1),
+  seeds: atLeast(1, SEEDS_MAX).default(1),
+  jobs: atLeast(1, JOBS_MAX).default(2),
+  quick: z.boolean().optional(),
+  json: z.boolean().optional(),
+  report: z.string().optional(),
+  clusters: atLeast(1).optional(),
+  workers: atLeast(1).optional(),
+  clients: atLeast(1).optional(),
+  load: aboveNone.optional(),
+  hot: aboveNone.optional(),
+  cloudMs: aboveNone.optional(),
+  guestWaitMs: atLeast(0).optional(),
+  patience: atLeastNone.optional(),
+  price: atLeastNone.optional(),
+  steepness: atLeastNone.optional(),
+  rivalry: atLeastNone.optional(),
+  looksAt: atLeast(1).optional(),
+  durationMs: atLeast(1).optional(),
+  warmUpMs: atLeast(0).optional(),
+})
+type CompareFlags = z.output<typeof compareFlags>
 
 const cellSchema = z.object({
   parameters,
@@ -84,68 +97,34 @@ export function compareCommand(): Command {
   return new Command('compare')
     .description('the same work under every routing policy, next to a scheduler that knows everything')
     .option('--quick', 'a smaller grid of smaller clusters: less than a minute')
-    .option('--dimensions <names>', `what is varied: ${Object.keys(DIMENSIONS).join(', ')}`, dimensionsOf, [
-      ...WORKLOADS,
-    ])
     .option(
-      '--policies <names>',
-      `policies: ${Object.keys(POLICIES).join(', ')}`,
-      policiesOf,
-      Object.keys(POLICIES),
+      '--dimensions <names>',
+      `what is varied: ${Object.keys(DIMENSIONS).join(', ')} (default: ${WORKLOADS.join(',')})`,
     )
-    .option('--seed <number>', 'the first seed', countOf, 1)
-    .option('--seeds <count>', 'how many seeds; their measures are averaged', positiveOf, 1)
-    .option('--jobs <count>', 'processes at once', positiveOf, 2)
-    .option('--clusters <count>', `clusters in the centre (default: ${CENTRE.clusters})`, positiveOf)
-    .option('--workers <count>', `workers in each cluster (default: ${CENTRE.workers})`, positiveOf)
-    .option('--clients <count>', `clients in each cluster (default: ${CENTRE.clients})`, positiveOf)
-    .option(
-      '--load <share>',
-      `share of all slots kept busy in the centre (default: ${CENTRE.load})`,
-      numberOf,
-    )
+    .option('--policies <names>', `policies: ${Object.keys(POLICIES).join(', ')} (default: all)`)
+    .option('--seed <number>', 'the first seed (default: 1)')
+    .option('--seeds <count>', `how many seeds, up to ${SEEDS_MAX}; their measures are averaged (default: 1)`)
+    .option('--jobs <count>', 'processes at once (default: 2)')
+    .option('--clusters <count>', `clusters in the centre (default: ${CENTRE.clusters})`)
+    .option('--workers <count>', `workers in each cluster (default: ${CENTRE.workers})`)
+    .option('--clients <count>', `clients in each cluster (default: ${CENTRE.clients})`)
+    .option('--load <share>', `share of all slots kept busy in the centre (default: ${CENTRE.load})`)
     .option(
       '--hot <factor>',
       `tasks of the hot cluster, of any other one's, in the centre (default: ${CENTRE.hot})`,
-      numberOf,
     )
-    .option(
-      '--cloud-ms <ms>',
-      `one way between clusters in the centre (default: ${CENTRE.cloudMs})`,
-      numberOf,
-    )
+    .option('--cloud-ms <ms>', `one way between clusters in the centre (default: ${CENTRE.cloudMs})`)
     .option(
       '--guest-wait-ms <ms>',
       `how long a peer's task may be expected to wait for a worker (default: ${CENTRE.guestWaitMs})`,
-      countOf,
     )
-    .option(
-      '--patience <share>',
-      `${parameters.shape.patience.description} (default: ${CENTRE.patience})`,
-      atLeastNone,
-    )
-    .option('--price <ways>', `${parameters.shape.price.description} (default: ${CENTRE.price})`, atLeastNone)
-    .option(
-      '--steepness <power>',
-      `${parameters.shape.steepness.description} (default: ${CENTRE.steepness})`,
-      atLeastNone,
-    )
-    .option(
-      '--rivalry <tasks>',
-      `${parameters.shape.rivalry.description} (default: ${CENTRE.rivalry})`,
-      atLeastNone,
-    )
-    .option(
-      '--looks-at <count>',
-      `${parameters.shape.looksAt.description} (default: ${CENTRE.looksAt})`,
-      positiveOf,
-    )
-    .option(
-      '--duration-ms <ms>',
-      `how long tasks arrive, virtual time (default: ${CENTRE.durationMs})`,
-      positiveOf,
-    )
-    .option('--warm-up-ms <ms>', 'how much of that does not count (default: a quarter)', countOf)
+    .option('--patience <share>', `${parameters.shape.patience.description} (default: ${CENTRE.patience})`)
+    .option('--price <ways>', `${parameters.shape.price.description} (default: ${CENTRE.price})`)
+    .option('--steepness <power>', `${parameters.shape.steepness.description} (default: ${CENTRE.steepness})`)
+    .option('--rivalry <tasks>', `${parameters.shape.rivalry.description} (default: ${CENTRE.rivalry})`)
+    .option('--looks-at <count>', `${parameters.shape.looksAt.description} (default: ${CENTRE.looksAt})`)
+    .option('--duration-ms <ms>', `how long tasks arrive, virtual time (default: ${CENTRE.durationMs})`)
+    .option('--warm-up-ms <ms>', 'how much of that does not count (default: a quarter)')
     .option('--json', 'print everything measured as JSON')
     .option('--report <folder>', 'write report.html, report.json and every plot into this folder')
     .addOption(new Option('--as-child <cell>').hideHelp())
@@ -162,11 +141,12 @@ Examples:
   spillway sim compare --dimensions patience,price,steepness,rivalry,looks-at,guest-wait --policies soonest --load 0.98
   spillway sim compare --json > comparison.json`,
     )
-    .action(async (flags: CompareFlags) => {
-      if (flags.asChild !== undefined) {
-        process.stdout.write(JSON.stringify(measure(cellSchema.parse(JSON.parse(flags.asChild)))))
+    .action(async ({ asChild, ...given }: { readonly asChild?: string }) => {
+      if (asChild !== undefined) {
+        process.stdout.write(JSON.stringify(measure(cellSchema.parse(JSON.parse(asChild)))))
         return
       }
+      const flags = flagsFrom(given)
       const grid = gridOf(flags)
       if (flags.report !== undefined) {
         prepareReport(flags.report, (folder) => prepareComparison(folder, flags.dimensions))
@@ -211,6 +191,14 @@ const GIVEN = [
   'durationMs',
 ] as const
 
+/** What was typed, as numbers and names. Ends the process with 78 when some are none. */
+function flagsFrom(given: object): CompareFlags {
+  const { data, error } = compareFlags.safeParse(given, { reportInput: true })
+  if (data !== undefined) return data
+  process.stderr.write(`${explain(error, 'compare')}\n`)
+  process.exit(Exit.Config)
+}
+
 /** What is to be compared. Ends the process with 78 when it cannot be. */
 function gridOf(flags: CompareFlags): Grid {
   const given: { -readonly [key in keyof Parameters]?: Parameters[key] } = {}
@@ -237,7 +225,9 @@ function gridOf(flags: CompareFlags): Grid {
 function problemsOf(grid: Grid): Set<string> {
   const { centre, warmUpMs } = grid
   const problems = new Set<string>()
-  for (const p of [centre, ...[...cellsOf(grid).values()].map((cell) => cell.parameters)]) {
+  // Every seed has the same.
+  const cells = cellsOf({ ...grid, seeds: grid.seeds.slice(0, 1) })
+  for (const p of [centre, ...[...cells.values()].map((cell) => cell.parameters)]) {
     const { error } = parameters.safeParse(p, { reportInput: true })
     if (error !== undefined) for (const line of explain(error, 'compare').split('\n')) problems.add(line)
   }
@@ -324,49 +314,6 @@ function commandLine(flags: CompareFlags): string {
 
 function isDimension(name: string): name is DimensionName {
   return Object.hasOwn(DIMENSIONS, name)
-}
-
-function dimensionsOf(text: string): DimensionName[] {
-  // Once each, however often it is named.
-  return [...new Set(text.split(','))].map((name) => {
-    if (!isDimension(name))
-      throw new InvalidArgumentError(
-        `there is no "${name}"; there are ${Object.keys(DIMENSIONS).join(', ')}, with commas`,
-      )
-    return name
-  })
-}
-
-function policiesOf(text: string): string[] {
-  const wanted = [...new Set(text.split(','))]
-  for (const name of wanted) {
-    if (!Object.hasOwn(POLICIES, name))
-      throw new InvalidArgumentError(
-        `there is no "${name}"; there are ${Object.keys(POLICIES).join(', ')}, with commas`,
-      )
-  }
-  return wanted
-}
-
-function numberOf(text: string): number {
-  const number = Number(text)
-  if (!(number > 0) || number === Number.POSITIVE_INFINITY)
-    throw new InvalidArgumentError('give a number above 0')
-  return number
-}
-
-function atLeastNone(text: string): number {
-  return text === '0' ? 0 : numberOf(text)
-}
-
-function positiveOf(text: string): number {
-  const number = numberOf(text)
-  if (!Number.isSafeInteger(number)) throw new InvalidArgumentError('give an integer above 0')
-  return number
-}
-
-function countOf(text: string): number {
-  return text === '0' ? 0 : positiveOf(text)
 }
 
 // ---------------------------------------------------------------- what is printed

@@ -8,9 +8,18 @@ import { flagOf } from './configuration.ts'
 /** Lists of several things each: for a file, not for a flag. */
 export const SCENARIO_ONLY: ReadonlySet<string> = new Set(['script', 'links'])
 
+/** Processes that a command may start at once: as many as the largest machines have processors. */
+export const JOBS_MAX = 1024
+
 /** A list is one flag here, separated by commas. */
 export function flagFor(field: string): string {
   return `--${flagOf({ field, type: 'text' })}`
+}
+
+/** Names with commas or spaces between them. An empty text is no list of none. */
+export function namesIn(text: string): string[] {
+  const names = text.split(/[\s,]+/).filter((name) => name !== '')
+  return names.length === 0 ? [text] : names
 }
 
 type Verb = 'run' | 'compare'

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import cliProgress from 'cli-progress'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import pc from 'picocolors'
 import { stringify } from 'yaml'
 import { z } from 'zod'
@@ -23,12 +23,14 @@ import { Interruption } from './interruption.ts'
 import { liveCommand } from './live.ts'
 import { prepareReport, writtenReport } from './report-folder.ts'
 import { endWithout, inRoomyProcess, ordered } from './roomy-process.ts'
-import { explain, flagFor, SCENARIO_ONLY } from './scenario-flags.ts'
+import { explain, flagFor, JOBS_MAX, namesIn, SCENARIO_ONLY } from './scenario-flags.ts'
 
 /** Lines of a breached task's history that a run prints. */
 const LAST_LINES = 30
 /** Seeds that a child process of a swarm takes at a time: enough that its start does not count. */
 const CHUNK = 100
+/** Seeds of one swarm: more than anybody waits for. */
+const SEEDS_MAX = 1_000_000_000
 /** Processes simulated, beyond which a run is given more memory for what lives shortly. */
 const ROOMY_NODES = 2000
 
@@ -130,9 +132,9 @@ function replayCommand(): Command {
   const command = new Command('replay')
     .description('show a run event by event: of one task, or of everything')
     .argument('<seed>', 'the seed of the run', seedOf)
-    .option('--task <number>', 'only this task, and the faults', countOf)
-    .option('--last <lines>', 'only so many lines before the end', countOf, 1_000_000)
-    .option('--events <number>', 'only the first so many events', countOf)
+    .option('--task <number>', 'only this task, and the faults', count('task'))
+    .option('--last <lines>', 'only so many lines before the end', count('last'), 1_000_000)
+    .option('--events <number>', 'only the first so many events', count('events'))
     .addHelpText('after', '\nExample:\n  spillway sim replay 954 --drawn --task 52')
   return withParameters(command).action(
     (seed: number, flags: SimFlags & { task?: number; last: number; events?: number }) => {
@@ -155,8 +157,8 @@ function swarmCommand(): Command {
       'run many short seeds, each with parameters and faults of its own; a line for each that fails',
     )
     .option('--seed <number>', 'the first seed', seedOf, 1)
-    .option('--seeds <count>', 'how many', countOf, 1000)
-    .option('--jobs <count>', 'processes at once', countOf, 2)
+    .option('--seeds <count>', 'how many', count('seeds', 1, SEEDS_MAX), 1000)
+    .option('--jobs <count>', 'processes at once', count('jobs', 1, JOBS_MAX), 2)
     .addOption(new Option('--as-child').hideHelp())
     .addHelpText('after', '\nExample:\n  spillway sim swarm --seed 1 --seeds 10000 --jobs 2')
     .action(async (flags: { seed: number; seeds: number; jobs: number; asChild?: boolean }) => {
@@ -174,7 +176,7 @@ function swarmCommand(): Command {
         }
         return
       }
-      const failed = await swarm(flags.seed, flags.seeds, Math.max(1, flags.jobs))
+      const failed = await swarm(flags.seed, flags.seeds, flags.jobs)
       if (failed > 0) process.exitCode = Exit.Failed
     })
 }
@@ -189,7 +191,7 @@ function shrinkCommand(): Command {
   const command = new Command('shrink')
     .description('make a failing seed smaller, and print the scenario that is left')
     .argument('<seed>', 'the seed of the run', seedOf)
-    .option('--runs <count>', 'runs it may take at most', countOf, 500)
+    .option('--runs <count>', 'runs it may take at most', count('runs'), 500)
     .addHelpText('after', `\n${SHRINK_EXAMPLE}`)
   return withParameters(command).action((seed: number, flags: SimFlags & { runs: number }) => {
     const { parameters: p } = wanted(flags, seed)
@@ -418,28 +420,22 @@ function parsed(key: string, text: unknown): unknown {
   return text.trim() === '' || Number.isNaN(number) ? text : number
 }
 
-/** Names with commas or spaces between them. An empty text is no list of none, which is called none. */
-function namesIn(text: string): string[] {
-  const names = text.split(/[\s,]+/).filter((name) => name !== '')
-  return names.length === 0 ? [text] : names
+function seedOf(text: string): number {
+  return integerOf('seed', text)
+}
+
+/** What is at fault when such a flag is no count. */
+function count(flag: string, least = 0, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => integerOf(flag, text, least, most)
 }
 
 /** Ends the process with 78 when it is none. */
-function seedOf(text: string): number {
-  const seed = numberIn(text)
-  if (Number.isSafeInteger(seed) && seed >= 0) return seed
-  const expected = `an integer from 0 to ${Number.MAX_SAFE_INTEGER}`
-  process.stderr.write(
-    `${new ConfigurationError([{ field: 'seed', value: text, expected, source: '' }]).message}\n`,
-  )
+function integerOf(field: string, text: string, least = 0, most = Number.MAX_SAFE_INTEGER): number {
+  const integer = numberIn(text)
+  if (Number.isSafeInteger(integer) && integer >= least && integer <= most) return integer
+  const expected = `an integer from ${least} to ${most}`
+  process.stderr.write(`${new ConfigurationError([{ field, value: text, expected, source: '' }]).message}\n`)
   process.exit(Exit.Config)
-}
-
-function countOf(text: string): number {
-  const count = numberIn(text)
-  if (!Number.isSafeInteger(count) || count < 0)
-    throw new InvalidArgumentError('give an integer that is not negative')
-  return count
 }
 
 /** Nothing is not 0. */

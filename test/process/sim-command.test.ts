@@ -205,6 +205,7 @@ describe('spillway sim compare', () => {
   const parent = mkdtempSync(join(tmpdir(), 'spillway-compare-'))
   afterAll(() => rmSync(parent, { recursive: true, force: true }))
   const quick = ['compare', '--quick', '--dimensions', 'skew', '--policies', 'random']
+  const small = '--clusters 2 --workers 5 --clients 10 --duration-ms 400'.split(' ')
 
   test('of numbers that are each a number, and make no sense together, ends with 78 and says which', () => {
     const folder = join(parent, 'report')
@@ -230,10 +231,38 @@ describe('spillway sim compare', () => {
     },
   )
 
+  test.each([
+    ['--clusters 0', '--clusters = 0: '],
+    ['--workers 0', '--workers = 0: '],
+    ['--clients 1.5', '--clients = 1.5: '],
+    ['--load high', '--load = "high": '],
+    ['--hot 0', '--hot = 0: '],
+    ['--patience -1', '--patience = -1: '],
+    ['--warm-up-ms soon', '--warm-up-ms = "soon": '],
+    ['--seed -1', '--seed = -1: '],
+    ['--seeds 0', '--seeds = 0: '],
+    ['--seeds 1001', '--seeds = 1001: Too big: expected number to be <=1000'],
+    ['--jobs 0', '--jobs = 0: '],
+    ['--jobs 1025', '--jobs = 1025: Too big: expected number to be <=1024'],
+    ['--dimensions load,lod', '--dimensions = "lod": '],
+    ['--policies best', '--policies = "best": '],
+  ])('of parameters that make no sense ends with 78, as a run does, and says which: %s', (args, told) => {
+    const { status, stdout, stderr } = sim(...quick, ...small, ...args.split(' '))
+    expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
+    expect(stderr.startsWith(told), stderr).toBe(true)
+    expect(stderr).toMatch(/^.*; see spillway sim compare --help\n$/)
+  })
+
+  test('tells all that is wrong at once', () => {
+    const { status, stderr } = sim(...quick, ...small, '--clusters', '0', '--seeds', 'many', '--policies', '')
+    expect(status).toBe(78)
+    for (const flag of ['--clusters = 0: ', '--seeds = "many": ', '--policies = "": '])
+      expect(stderr).toContain(flag)
+  })
+
   test('does once what is named twice', () => {
-    const small = '--clusters 2 --workers 5 --clients 10 --duration-ms 400 --json'.split(' ')
     const twice = ['compare', '--quick', '--dimensions', 'skew,skew', '--policies', 'random,random']
-    const { status, stdout } = sim(...twice, ...small)
+    const { status, stdout } = sim(...twice, ...small, '--json')
     expect(status).toBe(0)
     expect(JSON.parse(stdout)).toMatchObject({ dimensions: ['skew'], policies: ['omniscient', 'random'] })
     expect(JSON.parse(stdout).rows).toHaveLength(3 * 2)
@@ -564,4 +593,20 @@ test.each(['', 'abc', '-1', '1.5'])('the seed "%s" ends with 78, and what was ex
   expect(sim('run', `--seed=${seed}`)).toEqual({ status: 78, stdout: '', stderr: said })
   expect(sim('swarm', `--seed=${seed}`, '--seeds', '1')).toEqual({ status: 78, stdout: '', stderr: said })
   expect(sim('replay', '--', seed)).toEqual({ status: 78, stdout: '', stderr: said })
+})
+
+test.each([
+  ['swarm --jobs 1', '--seeds', 'many', 1_000_000_000],
+  ['swarm --jobs 1', '--seeds', '1000000001', 1_000_000_000],
+  ['swarm --seeds 1', '--jobs', '1025', 1024],
+  ['replay 3', '--task', '-1', Number.MAX_SAFE_INTEGER],
+  ['replay 3', '--last', '', Number.MAX_SAFE_INTEGER],
+  ['replay 3', '--events', '1.5', Number.MAX_SAFE_INTEGER],
+  ['shrink 3', '--runs', 'some', Number.MAX_SAFE_INTEGER],
+])('%s %s "%s" ends with 78, and what was expected', (verb, flag, count, most) => {
+  const { status, stdout, stderr } = sim(...verb.split(' '), `${flag}=${count}`)
+  expect({ status, stdout }).toEqual({ status: 78, stdout: '' })
+  expect(stderr).toBe(
+    `${flag.slice(2)} = ${JSON.stringify(count)}: expected an integer from ${verb.startsWith('swarm') ? 1 : 0} to ${most}\n`,
+  )
 })
