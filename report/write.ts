@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { comparedPlot, comparisonPage, MEASURES_PLOTTED } from './comparison-page.ts'
 import type { ComparisonReport } from './comparison-report.ts'
@@ -6,6 +6,7 @@ import { linePlot } from './line-plot.ts'
 import type { Report } from './report.ts'
 import { runPage } from './run-page.ts'
 import { standaloneSvg } from './svg.ts'
+import { tryWriting, writeWhole } from './whole-files.ts'
 
 /** Within a comparison's folder. */
 const PLOTS = 'plots'
@@ -48,53 +49,47 @@ function makeFolder(folder: string): void {
   }
 }
 
-/** Only a write tells whether one is possible: what permissions say does not hold for root, nor in what the system makes up. */
-function tryWriting(path: string): void {
-  if (statSync(path, { throwIfNoEntry: false }) !== undefined) {
-    // As it is, until there is something better.
-    closeSync(openSync(path, 'r+'))
-    return
-  }
-  try {
-    writeFileSync(path, '\n')
-  } finally {
-    rmSync(path, { force: true })
-  }
-}
-
-/** Writes `report.html` and `report.json` of a run. @returns their paths */
+/**
+ * Writes `report.html` and `report.json` of a run: both whole, or neither.
+ * @returns their paths
+ * @throws what the file system says
+ */
 export function writeReport(folder: string, report: Report): string[] {
-  return writeBoth(folder, runPage(report), report)
+  makeFolder(folder)
+  const files = filesOf(folder, runPage(report), report)
+  writeWhole(files)
+  return [...files.keys()]
 }
 
 /**
- * Writes `report.html` and `report.json` of a comparison, and each plot as a file of its own: `plots/load-p99.svg`.
+ * Writes `report.html` and `report.json` of a comparison, and each plot as a file of its own, `plots/load-p99.svg`: all of them
+ * whole, or none.
  * @returns the paths of the first two
+ * @throws what the file system says
  */
 export function writeComparison(folder: string, report: ComparisonReport): string[] {
   const plots = join(folder, PLOTS)
   makeFolder(plots)
+  const files = filesOf(folder, comparisonPage(report), report)
+  const all = new Map(files)
   for (const dimension of report.dimensions) {
     for (const measure of MEASURES_PLOTTED) {
       const svg = standaloneSvg(linePlot(comparedPlot(report, dimension, measure)))
-      writeFileSync(join(plots, plotName(dimension.name, measure)), svg)
+      all.set(join(plots, plotName(dimension.name, measure)), svg)
     }
   }
-  return writeBoth(folder, comparisonPage(report), report)
+  writeWhole(all)
+  return [...files.keys()]
 }
 
 function plotName(dimension: string, measure: (typeof MEASURES_PLOTTED)[number]): string {
   return `${dimension}-${measure}.svg`
 }
 
-function writeBoth(folder: string, html: string, report: Report | ComparisonReport): string[] {
-  makeFolder(folder)
+/** What both say, by path. */
+function filesOf(folder: string, html: string, report: Report | ComparisonReport): Map<string, string> {
   const contents = { 'report.html': html, 'report.json': `${JSON.stringify(report, rounded)}\n` }
-  return REPORT.map((name) => {
-    const path = join(folder, name)
-    writeFileSync(path, contents[name])
-    return path
-  })
+  return new Map(REPORT.map((name) => [join(folder, name), contents[name]]))
 }
 
 /** Digits beyond a microsecond, or a thousandth of a slot, tell nobody anything. */

@@ -95,6 +95,34 @@ describe('spillway sim run --report', () => {
     )
   })
 
+  test('that does not fit leaves what was there, and nothing that is cut short', () => {
+    const at = mkdtempSync(join(folder, 'small-'))
+    for (const name of ['report.html', 'report.json']) writeFileSync(join(at, name), 'older')
+    // No file may be larger than 8 KiB: what is written beyond is refused, as by a full disk.
+    const { status, stdout, stderr } = spawnSync(
+      'sh',
+      [
+        '-c',
+        'ulimit -f 16; exec "$0" "$@"',
+        process.execPath,
+        main,
+        'sim',
+        'run',
+        '--seed',
+        '9',
+        '--report',
+        at,
+        ...small,
+      ],
+      { encoding: 'utf8' },
+    )
+    expect(status).toBe(74)
+    expect(stdout).toContain('Every promise kept.')
+    expect(stderr).toMatch(/^--report: EFBIG.*; make room there or name another folder.*\n$/)
+    expect(readdirSync(at).sort()).toEqual(['report.html', 'report.json'])
+    for (const name of readdirSync(at)) expect(readFileSync(join(at, name), 'utf8')).toBe('older')
+  })
+
   test('leaves an older report as it is until there is a new one', () => {
     const at = mkdtempSync(join(folder, 'older-'))
     writeFileSync(join(at, 'report.html'), 'older')
@@ -198,6 +226,7 @@ describe('spillway sim compare --report', () => {
     expect(status).toBe(74)
     expect(stdout).toContain('soonest')
     expect(stderr).toContain('make room there or name another folder')
+    expect(readdirSync(join(at, 'plots'))).toEqual([])
   })
 })
 
