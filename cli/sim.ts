@@ -424,7 +424,7 @@ function seedOf(text: string): number {
   return integerOf('seed', text)
 }
 
-/** What is at fault when such a flag is no count. */
+/** Reads the number that a flag was given. Ends the process with 78 when it is none. */
 function count(flag: string, least = 0, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => integerOf(flag, text, least, most)
 }
