@@ -16,6 +16,7 @@ import { measureSimulation } from '../../bench/simulation.ts'
 import { POLICIES } from '../../broker/core/routing.ts'
 import { drawParameters } from '../../sim/draw.ts'
 import { parameters } from '../../sim/scenario.ts'
+import { reportSchema } from '../report-schema.ts'
 import { until } from './cluster-rig.ts'
 import { MarkedCommand, TerminalCommand } from './marked-command.ts'
 
@@ -45,7 +46,7 @@ describe('spillway sim run --report', () => {
     const at = join(folder, 'a', 'b')
     const first = sim('run', '--seed', '9', '--report', at, ...small)
     expect(first).toMatchObject({ status: 0, stderr: '' })
-    const { command, seed } = JSON.parse(readFileSync(join(at, 'report.json'), 'utf8'))
+    const { command, seed } = reportSchema.parse(JSON.parse(readFileSync(join(at, 'report.json'), 'utf8')))
     expect({ command, seed }).toEqual({ command: `spillway sim run --seed 9 ${small.join(' ')}`, seed: 9 })
     const hash = /hash (\w+)/
     const again = sim(...command.split(' ').slice(2))
