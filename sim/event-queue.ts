@@ -167,7 +167,7 @@ export class EventQueue {
 
   /**
    * The next that happens; undefined when nothing does until then.
-   * @param until ms; from one call to the next it never decreases
+   * @param until ms; less than in the call before only if that returned undefined
    */
   pop(until = Number.POSITIVE_INFINITY): Happening | undefined {
     if (this.#heaped === 0 && !this.#refill(until)) return undefined

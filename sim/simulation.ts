@@ -516,7 +516,7 @@ export class Simulation {
   /** @returns false when nothing happens any more */
   step(until: number): boolean {
     const happening = this.queue.pop(until)
-    if (this.#sampleAt < this.queue.horizon) this.#sampleUntil(this.queue.horizon)
+    if (this.#sampleAt <= this.queue.horizon) this.#sampleUntil(this.queue.horizon)
     if (happening === undefined) {
       this.at = until
       this.queue.time = until

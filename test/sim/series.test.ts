@@ -52,6 +52,33 @@ describe('series of a simulated run', () => {
     for (const { fromMs, untilMs } of series.faults) expect(untilMs).toBeGreaterThanOrEqual(fromMs)
   })
 
+  test('show what was free before anything of a later time has happened', () => {
+    // At this length what is free is looked at every 4 ms, where each cluster's turn begins.
+    const durationMs = 2500
+    let latest = 0
+    const ahead: number[] = []
+    let looks = 0
+    class Looks extends Collector {
+      override spare(at: number, cluster: number, free: number): void {
+        looks++
+        if (latest > at) ahead.push(at)
+        super.spare(at, cluster, free)
+      }
+    }
+    run(
+      11,
+      { ...p, durationMs },
+      {
+        series: new Looks({ durationMs }),
+        tracer: (at) => {
+          latest = Math.max(latest, at)
+        },
+      },
+    )
+    expect(looks).toBeGreaterThan((3 * durationMs) / 4)
+    expect(ahead).toEqual([])
+  })
+
   test('never show more spare capacity than there are workers', () => {
     const known = gathered.spare.flat().filter((free) => free !== null)
     expect(Math.max(...known)).toBeLessThanOrEqual(10)
