@@ -33,8 +33,8 @@ export interface NetworkParameters {
   readonly freezeRecords: boolean
 }
 
-/** Numbers for `Happening.mark`: what happened; the low bits say where. */
-const MARK = { out: 1 << 24, back: 2 << 24, cut: 3 << 24, dial: 4 << 24, up: 5 << 24, silence: 6 << 24 }
+/** Numbers for `Happening.mark`: what happened; the low bits say where: on which lane, or whose connection. */
+const MARK = { delivery: 1 << 24, cut: 3 << 24, dial: 4 << 24, up: 5 << 24, silence: 6 << 24 }
 
 /** The longest that a message takes beyond the least, as a multiple of `jitter`: a run must have an end. */
 export const TAIL_MAX = 10
@@ -210,7 +210,7 @@ export class Delivery implements Happening, Message {
   }
 
   get mark(): number {
-    return (this.lane === this.pipe.out ? MARK.out : MARK.back) | this.pipe.mark
+    return MARK.delivery | this.lane
   }
 
   /** The receiver's socket: what came to one is read in order, before or after what came to another. */
