@@ -18,6 +18,11 @@ export class Offer implements Candidate {
   total = 0
   /** Tasks that wait there for a worker, as last advertised. */
   queued = 0
+  /**
+   * It has turned a task away for want of room: until then its line is taken to be as long as it was, whatever it says, ms. Of
+   * whole numbers, which lie in the object itself.
+   */
+  fullUntil = 0
   /** The last state that had it. */
   stateSeq = -1
   /** Our tasks for this service that the peer had not seen when it advertised. */

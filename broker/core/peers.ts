@@ -261,7 +261,7 @@ export class Peers {
   }
 
   #record(peer: Peer, record: Record, from: number, now: number): void {
-    const { counters, scheduler, port } = this.#context
+    const { config, counters, scheduler, port } = this.#context
     switch (record.kind) {
       case Kind.Reply: {
         const assignment = this.#assignment(peer, record.token)
@@ -295,8 +295,10 @@ export class Peers {
           const offer = peer.offers.get(service?.name ?? '')
           if (offer !== undefined) {
             offer.free = record.free
-            // Where none is free more wait than it lets wait: how many, its next state tells.
+            // Where none is free more wait than it lets wait. Its next state may say that this is a line in which a task would
+            // start in time: it reckons otherwise, and the two would go on like that at every state.
             offer.queued = record.free > 0 ? 0 : Number.POSITIVE_INFINITY
+            if (record.free === 0) offer.fullUntil = Math.ceil(now) + config.guestWaitMs
           }
           if (record.reason === RejectReason.Draining) peer.draining = true
         }
@@ -578,7 +580,7 @@ export class Peers {
       offer.stateSeq = state.seq
       offer.free = state.draining ? 0 : free
       offer.total = total
-      offer.queued = queued
+      offer.queued = free === 0 && now < offer.fullUntil ? Number.POSITIVE_INFINITY : queued
       if (offer.service.queue.length > 0) scheduler.pump(offer.service, now)
     }
     // Rarely is there one that it no longer has.

@@ -112,6 +112,42 @@ describe('a task that finds no worker free', () => {
     expect(east.started.length).toBeGreaterThan(1)
   })
 
+  describe('that a peer without free slots has turned away', () => {
+    function turnedAway() {
+      const { rig, c1 } = busy({ guestWaitMs: 100 })
+      const east = rig
+        .peer('east')
+        .up(0)
+        .state(capacity(0, 20, 0))
+      c1.request({ id: 'a' })
+      east.reject(RejectReason.Full)
+      expect(east.started).toEqual(['a'])
+      return { rig, east }
+    }
+
+    test('does not go there with the next news, if that has no slot free either', () => {
+      const { rig, east } = turnedAway()
+      // Each task that it turns away makes a state, which says that it has been seen.
+      for (let i = 0; i < 5; i++) east.state(capacity(0, 20, 0))
+      rig.advance(99)
+      east.state(capacity(0, 20, 0))
+      expect(east.started).toEqual(['a'])
+    })
+
+    test('goes there again when the line there may have moved on', () => {
+      const { rig, east } = turnedAway()
+      rig.advance(101)
+      east.state(capacity(0, 20, 0))
+      expect(east.started).toEqual(['a', 'a'])
+    })
+
+    test('goes there at once when a slot is free', () => {
+      const { east } = turnedAway()
+      east.state(capacity(1, 20, 0))
+      expect(east.started).toEqual(['a', 'a'])
+    })
+  })
+
   test('what has been sent since the news counts once more for each other that has a backlog', () => {
     const started = (rivals: number): number => {
       const { rig, c1 } = busy()
