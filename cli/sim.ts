@@ -176,7 +176,9 @@ function swarmCommand(): Command {
         }
         return
       }
-      const failed = await swarm(flags.seed, flags.seeds, flags.jobs)
+      // Beyond them a seed and the next one are the same number.
+      const seeds = integerOf('seeds', `${flags.seeds}`, 1, Number.MAX_SAFE_INTEGER - flags.seed + 1)
+      const failed = await swarm(flags.seed, seeds, flags.jobs)
       if (failed > 0) process.exitCode = Exit.Failed
     })
 }

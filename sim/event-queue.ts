@@ -73,6 +73,11 @@ const NONE = -1
 /** In place of an owner: what was here is elsewhere now. */
 const MOVED = -2
 
+/** The simulator has told its queue of a longer lookahead than it keeps to: nobody's fault within the run. */
+export class LookaheadError extends Error {
+  override readonly name = 'LookaheadError'
+}
+
 const NOTHING: Happening = { mark: 0, happen: () => {} }
 
 /** A power of two, so that no rounding puts anything out of order. */
@@ -146,7 +151,7 @@ export class EventQueue {
 
   /**
    * @param time from 0; at Infinity it never happens @param owner the cluster that it concerns, counted from 0, or EVERYBODY
-   * @throws RangeError what happens in one cluster is felt in another too soon
+   * @throws LookaheadError what happens in one cluster is felt in another too soon
    */
   push(time: number, item: Happening, owner = EVERYBODY): void {
     if (time === Number.POSITIVE_INFINITY) return
@@ -183,7 +188,7 @@ export class EventQueue {
   }
 
   #tooSoon(time: number, owner: number): never {
-    throw new RangeError(
+    throw new LookaheadError(
       `cluster ${this.#owner} has scheduled something for ${owner === EVERYBODY ? 'everybody' : `cluster ${owner}`} at ${time} ms, which may be over there`,
     )
   }

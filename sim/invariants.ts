@@ -578,7 +578,8 @@ export class Ledger implements Watch {
     }
     const diedAt = this.#diedAt.get(number)
     if (diedAt === undefined) return
-    this.series?.retaken(at - diedAt)
+    // One cluster may be a little ahead of another.
+    this.series?.retaken(Math.max(0, at - diedAt))
     this.#diedAt.delete(number)
   }
 

@@ -1,5 +1,6 @@
 import type { PromiseKept } from '../report/report.ts'
 import { Breach } from './breach.ts'
+import { LookaheadError } from './event-queue.ts'
 import { promisesOf } from './promises.ts'
 import type { Parameters, Scripted } from './scenario.ts'
 import { Enough, Simulation, type SimulationOptions, type Summary } from './simulation.ts'
@@ -20,7 +21,10 @@ export interface Result {
   readonly promises: readonly PromiseKept[]
 }
 
-/** Runs one seed to its end or to its first breach. */
+/**
+ * Runs one seed to its end or to its first breach.
+ * @throws LookaheadError the simulator itself is wrong
+ */
 export function run(seed: number, parameters: Parameters, options: SimulationOptions = {}): Result {
   const simulation = new Simulation(seed, parameters, options)
   let summary: Summary | null = null
@@ -28,6 +32,7 @@ export function run(seed: number, parameters: Parameters, options: SimulationOpt
   try {
     summary = simulation.run()
   } catch (error) {
+    if (error instanceof LookaheadError) throw error
     if (!(error instanceof Enough)) breach = error instanceof Breach ? error : thrown(error, simulation.at)
   }
   return {
@@ -103,7 +108,10 @@ export function retell(
       }
     },
   })
-  // Clusters that cannot feel each other meanwhile have their turns one after the other.
-  const kept = lines.slice(first).sort((a, b) => a.at - b.at)
-  return { lines: kept, leftOut: told - kept.length, result }
+  // Clusters that cannot feel each other meanwhile have their turns one after the other: whoever had one before the breach was
+  // a little ahead of it.
+  const end = result.breach === null ? Number.POSITIVE_INFINITY : result.endedAt
+  const kept = lines.slice(first).filter(({ at }) => at <= end)
+  kept.sort((a, b) => a.at - b.at)
+  return { lines: kept, leftOut: told - (lines.length - first), result }
 }

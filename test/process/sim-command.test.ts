@@ -628,6 +628,7 @@ test.each(['', 'abc', '-1', '1.5'])('the seed "%s" ends with 78, and what was ex
 test.each([
   ['swarm --jobs 1', '--seeds', 'many', 1_000_000_000],
   ['swarm --jobs 1', '--seeds', '1000000001', 1_000_000_000],
+  ['swarm --jobs 1 --seed 9007199254740990', '--seeds', '3', 2],
   ['swarm --seeds 1', '--jobs', '1025', 1024],
   ['replay 3', '--task', '-1', Number.MAX_SAFE_INTEGER],
   ['replay 3', '--last', '', Number.MAX_SAFE_INTEGER],

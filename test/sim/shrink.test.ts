@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { drawParameters } from '../../sim/draw.ts'
+import { LookaheadError } from '../../sim/event-queue.ts'
 import { retell, run } from '../../sim/run.ts'
 import { differences, FAULTS, parameters, parseScenario } from '../../sim/scenario.ts'
 import { shrink } from '../../sim/shrink.ts'
@@ -62,6 +63,20 @@ test('a task is told from its submission to its end', () => {
   const told = retell(SEED, drawParameters(SEED), 1, 1000).lines.filter(({ task }) => task === 1)
   expect(told[0]?.what).toContain('submits task 1')
   expect(told.some(({ what }) => what.startsWith('is told'))).toBe(true)
+})
+
+test('a run that breaks a promise is told in order of time, and ends with the breach', () => {
+  const { lines, result } = retell(SEED, drawParameters(SEED), null, 1_000_000, options())
+  const times = lines.map(({ at }) => at)
+  expect(times).toEqual(times.toSorted((a, b) => a - b))
+  expect(result.breach?.at).toBe(times.at(-1))
+})
+
+test('an event queue that was told of too long a lookahead is no broken promise, but the simulator’s own fault', () => {
+  const tracer = () => {
+    throw new LookaheadError('cluster 0 has scheduled something for cluster 1')
+  }
+  expect(() => run(SEED, drawParameters(SEED), { tracer })).toThrow(LookaheadError)
 })
 
 test('a run is told as it was, and how many of its lines came before those that are kept', () => {
