@@ -66,7 +66,9 @@ test('a task is told from its submission to its end', () => {
 })
 
 test('a run that breaks a promise is told in order of time, and ends with the breach', () => {
-  const { lines, result } = retell(SEED, drawParameters(SEED), null, 1_000_000, options())
+  // One of the clusters that have had their turn before the one that breaks it was ahead of that.
+  const seed = 10
+  const { lines, result } = retell(seed, drawParameters(seed), null, 1_000_000, options())
   const times = lines.map(({ at }) => at)
   expect(times).toEqual(times.toSorted((a, b) => a - b))
   expect(result.breach?.at).toBe(times.at(-1))
