@@ -50,10 +50,10 @@ export const SIMULATIONS_QUICK: readonly SimulationCase[] = [
 ]
 export const SIMULATIONS: readonly SimulationCase[] = [
   FOUNDING,
-  // Enough events that the compiler's warm-up is little of it; of a thousand clusters no more than that a million pairs meet.
+  // Enough events that the compiler’s warm-up is little of it; of a thousand clusters, that a million pairs meet and go on for a while.
   ofClusters(12, 600_000),
   ofClusters(100, 50_000),
-  ofClusters(1000, 100),
+  ofClusters(1000, 3000),
 ]
 
 const outcome = z.object({
