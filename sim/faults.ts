@@ -221,8 +221,14 @@ export class Faults {
       case 'lag': {
         const victim = anyOf(cluster, node)
         if (victim === null) return nothing
-        simulation.takeTurns(victim, (simulation.p.lagMs * (1 + (node % 50))) / 50)
-        return () => simulation.takeTurns(victim, simulation.p.turnMs)
+        const turnMs = (simulation.p.lagMs * (1 + (node % 50))) / 50
+        simulation.takeTurns(victim, turnMs)
+        return (now) => {
+          simulation.takeTurns(victim, simulation.p.turnMs)
+          // The turn that is under way may take that long yet.
+          for (const where of this.#places('lag', cluster, other, node))
+            simulation.ledger.troubles.passing(where, now + turnMs)
+        }
       }
       case 'slow': {
         const factor = 2 + (node % Math.floor(simulation.p.slowBy - 1))

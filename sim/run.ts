@@ -74,6 +74,9 @@ export interface Line {
   readonly task: number | null
 }
 
+/** More lines than one turn of all clusters has, but in the largest runs. */
+const OUT_OF_ORDER = 10_000
+
 /** A run told again: the last of its lines, how many came before them, and how it ended. */
 export interface Retold {
   readonly lines: readonly Line[]
@@ -92,26 +95,22 @@ export function retell(
   last: number,
   options: SimulationOptions = {},
 ): Retold {
-  const lines: Line[] = []
-  let first = 0
+  let lines: Line[] = []
   let told = 0
+  // Clusters that cannot feel each other meanwhile have their turns one after the other: lines are put in order of time here.
+  const inOrder = (): Line[] => lines.sort((a, b) => a.at - b.at)
   const result = run(seed, parameters, {
     ...options,
     tracer: (at, who, what, about) => {
       if (task !== null && about !== task && who !== 'fault') return
       told++
       lines.push({ at, who, what, task: about })
-      if (lines.length - first > last) first++
-      if (first > 10_000) {
-        lines.splice(0, first)
-        first = 0
-      }
+      if (lines.length >= 2 * (last + OUT_OF_ORDER)) lines = inOrder().slice(-(last + OUT_OF_ORDER))
     },
   })
-  // Clusters that cannot feel each other meanwhile have their turns one after the other: whoever had one before the breach was
-  // a little ahead of it.
+  // And whoever had its turn before the breach was a little ahead of it.
   const end = result.breach === null ? Number.POSITIVE_INFINITY : result.endedAt
-  const kept = lines.slice(first).filter(({ at }) => at <= end)
-  kept.sort((a, b) => a.at - b.at)
-  return { lines: kept, leftOut: told - (lines.length - first), result }
+  const until = inOrder().filter(({ at }) => at <= end)
+  const kept = until.slice(Math.max(0, until.length - last))
+  return { lines: kept, leftOut: told - (lines.length - until.length) - kept.length, result }
 }

@@ -19,8 +19,8 @@ export class Offer implements Candidate {
   /** Tasks that wait there for a worker, as last advertised. */
   queued = 0
   /**
-   * It has turned a task away for want of room: until then its line is taken to be as long as it was, whatever it says, ms. Of
-   * whole numbers, which lie in the object itself.
+   * It has turned a task away for want of room: what it says until then of its line is not heeded, but its next state after
+   * that is, ms. Of whole numbers, which lie in the object itself.
    */
   fullUntil = 0
   /** The last state that had it. */

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { drawParameters } from '../../sim/draw.ts'
 import { run } from '../../sim/run.ts'
 import { type Parameters, parameters } from '../../sim/scenario.ts'
 
@@ -64,4 +65,8 @@ test('a slow network is as slow as it may be', () => {
   const calm = meanWaitMs([], { localMs: 2 })
   expect(meanWaitMs([slow], { localMs: 2, slowBy: 2 })).toBeGreaterThan(calm)
   expect(meanWaitMs([slow], { localMs: 2 })).toBeGreaterThan(5 * calm)
+})
+
+test('a turn that has begun before a process is quick again excuses what waits for it to come round', () => {
+  expect(run(701609, drawParameters(701609)).breach).toBeNull()
 })

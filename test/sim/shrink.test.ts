@@ -69,6 +69,7 @@ test('a run that breaks a promise is told in order of time, and ends with the br
   // One of the clusters that have had their turn before the one that breaks it was ahead of that.
   const seed = 10
   const { lines, result } = retell(seed, drawParameters(seed), null, 1_000_000, options())
+  expect(retell(seed, drawParameters(seed), null, 5, options()).lines).toEqual(lines.slice(-5))
   const times = lines.map(({ at }) => at)
   expect(times).toEqual(times.toSorted((a, b) => a - b))
   expect(result.breach?.at).toBe(times.at(-1))
