@@ -50,7 +50,7 @@ function makeFolder(folder: string): void {
 }
 
 /**
- * Writes `report.html` and `report.json` of a run: both whole, or neither.
+ * Writes `report.html` and `report.json` of a run: each whole, and neither before both have been written.
  * @returns their paths
  * @throws what the file system says
  */

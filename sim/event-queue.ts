@@ -159,9 +159,7 @@ export class EventQueue {
     const number = this.#pushed++
     this.#length++
     if (bucket > this.#cursor) {
-      const index = Math.min(bucket, this.#cursor + BUCKETS - 1) & (BUCKETS - 1)
-      if (owner === EVERYBODY) this.#shared[index] = 1
-      this.#put(index, time, number, item, owner)
+      this.#putInto(bucket, time, number, item, owner)
       return
     }
     if (owner !== this.#owner && this.#owner !== EVERYBODY) this.#tooSoon(time, owner)
@@ -191,6 +189,13 @@ export class EventQueue {
     throw new LookaheadError(
       `cluster ${this.#owner} has scheduled something for ${owner === EVERYBODY ? 'everybody' : `cluster ${owner}`} at ${time} ms, which may be over there`,
     )
+  }
+
+  /** It waits in its bucket, or in the last one if the ring is too short for that. */
+  #putInto(bucket: number, time: number, number: number, item: Happening, owner: number): void {
+    const index = Math.min(bucket, this.#cursor + BUCKETS - 1) & (BUCKETS - 1)
+    if (owner === EVERYBODY) this.#shared[index] = 1
+    this.#put(index, time, number, item, owner)
   }
 
   /** @returns its place, the next one of the bucket */
@@ -334,10 +339,8 @@ export class EventQueue {
     const time = this.#keys[2 * place] as number
     const bucket = Math.floor(time * this.#perMs)
     if (bucket === this.#cursor) return false
-    const index = Math.min(bucket, this.#cursor + BUCKETS - 1) & (BUCKETS - 1)
-    if (owner === EVERYBODY) this.#shared[index] = 1
     const number = this.#keys[2 * place + 1] as number
-    this.#put(index, time, number, this.#items[place] ?? NOTHING, owner)
+    this.#putInto(bucket, time, number, this.#items[place] ?? NOTHING, owner)
     this.#items[place] = NOTHING
     return true
   }

@@ -109,7 +109,7 @@ export class Faults {
         node: number,
         other: BETWEEN_TWO.has(scripted.fault) && other !== cluster ? other.index : null,
       }) ?? -1
-    const undo = this.#commit(scripted.fault, cluster, other, node, at)
+    const undo = this.#commit(scripted.fault, cluster, other, node, places, at)
     const underWay = { places, handle, undo }
     this.#underWay.add(underWay)
     // What happens at once is over at once, though its consequences are allowed to last.
@@ -174,7 +174,14 @@ export class Faults {
     }
   }
 
-  #commit(fault: FaultKind, cluster: Cluster, other: Cluster, node: number, at: number): Undo {
+  #commit(
+    fault: FaultKind,
+    cluster: Cluster,
+    other: Cluster,
+    node: number,
+    places: readonly Place[],
+    at: number,
+  ): Undo {
     const simulation = this.#simulation
     const { network } = simulation
     const workers = Math.max(1, cluster.workers.length)
@@ -226,8 +233,7 @@ export class Faults {
         return (now) => {
           simulation.takeTurns(victim, simulation.p.turnMs)
           // The turn that is under way may take that long yet.
-          for (const where of this.#places('lag', cluster, other, node))
-            simulation.ledger.troubles.passing(where, now + turnMs)
+          for (const where of places) simulation.ledger.troubles.passing(where, now + turnMs)
         }
       }
       case 'slow': {

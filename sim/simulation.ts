@@ -544,7 +544,7 @@ export class Simulation {
 
   advance(until: number): void {
     while (this.step(until)) if ((this.#events & 0xffff) === 0) this.options.onProgress?.(this.at)
-    if (this.#sampleAt <= until) this.#sampleUntil(until)
+    this.#sampleUntil(until)
   }
 
   /** Between what happens before and after, and not by an event: a run is the same whether it is watched or not. */

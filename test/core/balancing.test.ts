@@ -19,6 +19,13 @@ function busy(config: ConstructorParameters<typeof Rig>[0] = {}) {
 
 const capacity = (free: number, total: number, queued: number) => [{ service: '', free, total, queued }]
 
+/** A peer that is there and has no slot free. */
+const full = (rig: Rig, total: number, queued: number) =>
+  rig
+    .peer('east')
+    .up(0)
+    .state(capacity(0, total, queued))
+
 describe('a task that finds no worker free', () => {
   test('goes to a peer with slots free', () => {
     const { rig, c1 } = busy()
@@ -42,20 +49,14 @@ describe('a task that finds no worker free', () => {
   test('waits at a peer if it starts sooner there', () => {
     const { rig, c1 } = busy()
     // One slot here every 100 ms; there ten times as often, and one task waits before it.
-    const east = rig
-      .peer('east')
-      .up(0)
-      .state(capacity(0, 10, 1))
+    const east = full(rig, 10, 1)
     c1.request({ id: 'a' })
     expect(east.started).toEqual(['a'])
   })
 
   test('waits here if it would wait longer at the peers', () => {
     const { rig, c1 } = busy()
-    const east = rig
-      .peer('east')
-      .up(0)
-      .state(capacity(0, 10, 30))
+    const east = full(rig, 10, 30)
     c1.request({ id: 'a' })
     expect(east.started).toEqual([])
     expect(rig.broker.scheduler.queued).toBe(1)
@@ -63,10 +64,7 @@ describe('a task that finds no worker free', () => {
 
   test('does not wait at a peer that would turn it away', () => {
     const { rig, c1 } = busy({ guestWaitMs: 0 })
-    const east = rig
-      .peer('east')
-      .up(0)
-      .state(capacity(0, 10, 0))
+    const east = full(rig, 10, 0)
     c1.request({ id: 'a' })
     expect(east.started).toEqual([])
     expect(rig.broker.scheduler.queued).toBe(1)
@@ -74,10 +72,7 @@ describe('a task that finds no worker free', () => {
 
   test('leaves in the end if the worker takes far longer than workers have so far', () => {
     const { rig, c1 } = busy()
-    const east = rig
-      .peer('east')
-      .up(0)
-      .state(capacity(0, 1, 1))
+    const east = full(rig, 1, 1)
     c1.request({ id: 'a' })
     expect(east.started).toEqual([])
     rig.advance(400)
@@ -100,10 +95,7 @@ describe('a task that finds no worker free', () => {
 
   test('a peer that turned a task away gets none until it has said what it has', () => {
     const { rig, c1 } = busy()
-    const east = rig
-      .peer('east')
-      .up(0)
-      .state(capacity(0, 10, 0))
+    const east = full(rig, 10, 0)
     c1.request({ id: 'a' })
     east.reject(RejectReason.Full)
     c1.request({ id: 'b' })
@@ -115,10 +107,7 @@ describe('a task that finds no worker free', () => {
   describe('that a peer without free slots has turned away', () => {
     function turnedAway() {
       const { rig, c1 } = busy({ guestWaitMs: 100 })
-      const east = rig
-        .peer('east')
-        .up(0)
-        .state(capacity(0, 20, 0))
+      const east = full(rig, 20, 0)
       c1.request({ id: 'a' })
       east.reject(RejectReason.Full)
       expect(east.started).toEqual(['a'])
