@@ -87,14 +87,14 @@ export class Outbox {
     const batch = batchOf(link)
     if (!batch.dirty) {
       batch.dirty = true
+      batch.to = link.epoch
       this.#dirty[this.#dirtyCount++] = link
-    }
+    } else if (batch.to !== link.epoch) this.#turnTo(link, batch)
     if (batch.encoder !== null) this.#encode(link, batch, batch.encoder, record)
     else if ((record.kind === Kind.Request || record.kind === Kind.Reply) && record.octets !== undefined) {
       const encoder = this.#encoders.pop() ?? new MessageEncoder(ENCODER_SIZE)
       batch.encoder = encoder
-      batch.to = link.epoch
-      encoder.begin(this.#epoch, link.epoch)
+      encoder.begin(this.#epoch, batch.to)
       const { records } = batch
       batch.records = NO_RECORDS
       for (const before of records) this.#encode(link, batch, encoder, before)
@@ -104,12 +104,27 @@ export class Outbox {
   }
 
   #encode(link: Link, batch: Batch, encoder: MessageEncoder, record: Record): void {
-    if (batch.to !== link.epoch || encoder.size >= MESSAGE_SOFT_MAX) {
-      if (encoder.count > 0) this.#transmit(link, [batch.routingId, ...encoder.finish()], null)
-      batch.to = link.epoch
-      encoder.begin(this.#epoch, link.epoch)
+    if (encoder.size >= MESSAGE_SOFT_MAX) {
+      this.#transmit(link, [batch.routingId, ...encoder.finish()], null)
+      encoder.begin(this.#epoch, batch.to)
     }
     encoder.add(record)
+  }
+
+  /**
+   * The correspondent has turned out to be another life of itself in the middle of the turn. The core counts what was said to the
+   * former one as lost with it: under the new epoch the next would take a task that it was never given.
+   */
+  #turnTo(link: Link, batch: Batch): void {
+    const { encoder, records } = batch
+    if (encoder === null) {
+      batch.records = NO_RECORDS
+      this.#pack(link, batch, records)
+    } else {
+      this.#transmit(link, [batch.routingId, ...encoder.finish()], null)
+      encoder.begin(this.#epoch, link.epoch)
+    }
+    batch.to = link.epoch
   }
 
   flush(): void {
@@ -130,7 +145,7 @@ export class Outbox {
       batch.records = NO_RECORDS
       batch.encoder = null
       if (encoder === null) {
-        this.#pack(link, routingId, records)
+        this.#pack(link, batch, records)
         continue
       }
       this.#transmit(link, [routingId, ...encoder.finish()], null)
@@ -140,13 +155,13 @@ export class Outbox {
     this.#spare = dirty
   }
 
-  #pack(link: Link, routingId: Buffer, records: readonly Record[]): void {
+  #pack(link: Link, { routingId, to }: Batch, records: readonly Record[]): void {
     const encoder = this.#encoder
-    encoder.begin(this.#epoch, link.epoch)
+    encoder.begin(this.#epoch, to)
     for (const record of records) {
       if (encoder.size >= MESSAGE_SOFT_MAX) {
         this.#transmit(link, [routingId, ...encoder.finish()], null)
-        encoder.begin(this.#epoch, link.epoch)
+        encoder.begin(this.#epoch, to)
       }
       encoder.add(record)
     }
