@@ -17,6 +17,8 @@ import type { Watch } from './watch.ts'
 class Batch {
   link: Link | null = null
   records: Record[] | null = null
+  /** The epoch that the records were said to. */
+  to = 0
   /** Where the link's messages went last; looked up again when it has gone. */
   pipe: Pipe | null = null
 }
@@ -162,6 +164,7 @@ export class BrokerNode extends Listener implements BrokerPort {
   send(link: Link, record: Record): void {
     const { outbox } = link
     const batch = outbox instanceof Batch ? outbox : this.#batchFor(link, outbox)
+    if (batch.to !== link.epoch) this.#turnTo(link, batch)
     const { records } = batch
     if (records === null) batch.records = record.kind === Kind.Heartbeat ? this.#alone(record) : [record]
     else if (records.length === 1 && records[0] !== undefined) {
@@ -171,6 +174,16 @@ export class BrokerNode extends Listener implements BrokerPort {
     if (record.kind === Kind.Request) this.#watch.requested(this, link, record)
     else if (record.kind === Kind.Reply && record.code === ErrorCode.Busy)
       this.#watch.turnedAway(this, record)
+  }
+
+  /** The correspondent is another life of itself from here on: what was said to the former one is not meant for it. */
+  #turnTo(link: Link, batch: Batch): void {
+    const { records, pipe, to } = batch
+    if (records !== null) this.#transmit(link, pipe, to, records)
+    batch.records = null
+    batch.to = link.epoch
+    batch.pipe = pipeOf(link)
+    link.outbox = batch
   }
 
   /** A list of one is never written to: the same heartbeat to a thousand peers needs one list. */
@@ -187,6 +200,7 @@ export class BrokerNode extends Listener implements BrokerPort {
     }
     this.#batchCount++
     batch.link = link
+    batch.to = link.epoch
     // Not only when the turn ends: what else it reads from the same sender is from whoever it has an answer for now.
     batch.pipe = outbox instanceof Pipe ? outbox : this.#pipeTo(link)
     link.outbox = batch
@@ -237,9 +251,9 @@ export class BrokerNode extends Listener implements BrokerPort {
     if (pipe === null) return
     // What was said before goes out before.
     if (link.outbox instanceof Batch && link.outbox.records !== null) {
-      const { records } = link.outbox
+      const { records, to } = link.outbox
       link.outbox.records = null
-      this.#transmit(link, pipe, records)
+      this.#transmit(link, pipe, to, records)
     }
     this.#network.close(pipe, this.queue.time)
     link.outbox = null
@@ -288,17 +302,17 @@ export class BrokerNode extends Listener implements BrokerPort {
     for (let i = 0; i < count; i++) {
       const batch = this.#batches[i]
       if (batch === undefined) continue
-      const { link, records, pipe } = batch
+      const { link, records, pipe, to } = batch
       batch.link = null
       batch.records = null
       batch.pipe = null
-      if (link !== null && records !== null) this.#transmit(link, pipe, records)
+      if (link !== null && records !== null) this.#transmit(link, pipe, to, records)
     }
     this.#batchCount = 0
   }
 
   /** @param before the pipe that the link's messages went through last */
-  #transmit(link: Link, before: Pipe | null, records: readonly Record[]): void {
+  #transmit(link: Link, before: Pipe | null, to: number, records: readonly Record[]): void {
     let pipe = before
     // What others opened is gone when it does not stand; what we opened is made anew by itself.
     if (link.socket !== 'cloudbe' && (pipe === null || pipe.bound !== this || !pipe.up))
@@ -310,8 +324,8 @@ export class BrokerNode extends Listener implements BrokerPort {
     }
     const sent =
       link.socket === 'cloudbe'
-        ? this.#network.sendOut(pipe, this.epoch, link.epoch, records, this.queue.time)
-        : this.#network.sendBack(pipe, this.epoch, link.epoch, records, this.queue.time)
+        ? this.#network.sendOut(pipe, this.epoch, to, records, this.queue.time)
+        : this.#network.sendBack(pipe, this.epoch, to, records, this.queue.time)
     if (!sent) this.#failed.push({ link, records, reason: 'full' })
   }
 }

@@ -35,6 +35,8 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   /** What this turn has so far for one of its connections. */
   #records: Record[] | null = null
   #to: Connection | null = null
+  /** The epoch that it was said to. */
+  #toEpoch = 0
   /** Streams of which the application takes a piece when the turn is over. */
   #pieces: SimCall[] | null = null
   #opened = 0
@@ -102,8 +104,13 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
   }
 
   send(connection: Connection, record: Record): void {
-    if (this.#records !== null && this.#to !== connection) this.#flush()
-    this.#to = connection
+    if (this.#to !== connection || this.#toEpoch !== connection.epoch) {
+      // As the real connection does it: what a broker's former life would get is forgotten, all of it is sent again anyway.
+      if (this.#to === connection && this.#toEpoch !== 0) this.#records = null
+      else this.#flush()
+      this.#to = connection
+      this.#toEpoch = connection.epoch
+    }
     if (this.#records === null) this.#records = [record]
     else this.#records.push(record)
   }
@@ -138,6 +145,6 @@ export class ClientNode extends Node implements ClientPort<SimCall> {
     this.#records = null
     if (records === null || to === null || !(to.outbox instanceof Pipe)) return
     // A DEALER whose pipe is full drops it: the calls' own timeouts see to it.
-    this.#network.sendOut(to.outbox, this.epoch, to.epoch, records, this.queue.time)
+    this.#network.sendOut(to.outbox, this.epoch, this.#toEpoch, records, this.queue.time)
   }
 }

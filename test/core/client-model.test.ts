@@ -95,14 +95,20 @@ class ModelBroker {
 class Wire {
   readonly connection: Connection
   readonly broker: ModelBroker
-  /** What the client has said in its turn: it travels as one message. */
-  readonly said: ProtocolRecord[] = []
+  /** What the client has said in its turn, and the epoch it said it to: it travels as one message. */
+  said: ProtocolRecord[] = []
+  to = 0
   readonly toBroker: Message[] = []
   readonly toClient: Message[] = []
 
   constructor(connection: Connection, broker: ModelBroker) {
     this.connection = connection
     this.broker = broker
+  }
+
+  letOut(): void {
+    if (this.said.length > 0) this.toBroker.push({ from: 77, to: this.to, records: this.said })
+    this.said = []
   }
 }
 
@@ -137,12 +143,19 @@ class World implements ClientPort<Call> {
   close(): void {}
   send(connection: Connection, record: ProtocolRecord): void {
     if (record.kind === Kind.Cancel) this.tokensCancelled.add(record.token)
-    this.wires.find((one) => one.connection === connection)?.said.push(record)
+    const wire = this.wires.find((one) => one.connection === connection)
+    if (wire === undefined) return
+    if (wire.to !== connection.epoch) {
+      // What a broker's former life would get is forgotten: all of it is sent again anyway.
+      if (wire.to !== 0) wire.said = []
+      else wire.letOut()
+      wire.to = connection.epoch
+    }
+    wire.said.push(record)
   }
   /** The client's turn is over. */
   flush(): void {
-    for (const { connection, said, toBroker } of this.wires)
-      if (said.length > 0) toBroker.push({ from: 77, to: connection.epoch, records: said.splice(0) })
+    for (const wire of this.wires) wire.letOut()
   }
   /** What nobody waits for is known to be so where it runs, or will be said there again. */
   checkCancelled(): void {
