@@ -471,7 +471,8 @@ export class Client<C extends Call> implements Machine {
     }
     call.phase = Phase.Sent
     call.sends++
-    call.sentToEpoch = connection.epoch
+    // What once went to whoever would be there stays so until somebody is heard to have it: it may be with the next life, too.
+    if (call.sends === 1 || call.sentToEpoch !== 0) call.sentToEpoch = connection.epoch
     this.counters.requestsSent++
     if (call.sends > 1) this.counters.requestsResent++
     this.#port.send(connection, {
@@ -522,7 +523,7 @@ export class Client<C extends Call> implements Machine {
     // What was only held back never left; to a broker that has it, the sooner the slot is free the better.
     if (call.phase !== Phase.Sent || call.connection === undefined) return
     this.#port.send(call.connection, { kind: Kind.Cancel, token: call.token })
-    call.connection.remember(call.token)
+    call.connection.remember(call.token, call.sentToEpoch)
     this.#hasCancelled = true
   }
 

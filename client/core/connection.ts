@@ -20,6 +20,8 @@ export class Endpoint {
 /** A CANCEL that may have been lost: a connection may break, and be made again, with neither end being told. */
 export interface Cancelled {
   readonly token: Token
+  /** The life of the broker that has the call; 0: whichever was there when it came. */
+  readonly epoch: number
   /** The first question that it was sent with: once this one or a later one is answered, it has come. */
   readonly question: number
 }
@@ -63,11 +65,15 @@ export class Connection {
     this.lastHeardAt = now
   }
 
-  /** A CANCEL has been sent: it goes with each question from now on. */
-  remember(token: Token): void {
+  /**
+   * A CANCEL has been sent: it goes with each question from now on.
+   *
+   * @param epoch to which life of the broker the call was sent; 0: before any was known
+   */
+  remember(token: Token, epoch: number): void {
     this.cancelled ??= []
     if (this.cancelled.length === CANCELLED_MAX) this.cancelled.shift()
-    this.cancelled.push({ token, question: this.asked + 1 })
+    this.cancelled.push({ token, epoch, question: this.asked + 1 })
     this.#insistence = INSISTENCE
   }
 
@@ -98,9 +104,13 @@ export class Connection {
     if (this.cancelled.length === 0) this.cancelled = null
   }
 
-  /** The broker is another one: it knows nothing of what was asked and cancelled before. */
+  /** The broker is another one: it knows nothing of what the one before was asked and told, but it may have what was sent to neither. */
   startAnew(): void {
     this.answered = this.asked
-    this.cancelled = null
+    if (this.cancelled === null) return
+    const question = this.asked + 1
+    const anybodys = this.cancelled.filter(({ epoch }) => epoch === 0)
+    this.cancelled = anybodys.length === 0 ? null : anybodys.map((one) => ({ ...one, question }))
+    this.#insistence = INSISTENCE
   }
 }

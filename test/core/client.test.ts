@@ -347,7 +347,10 @@ describe('a request', () => {
     const s = new Scene()
     s.client.cancel(s.submit(long))
     expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
-    s.beat()
+    s.answerTo(1)
+    s.pass(1000)
+    s.answerTo(2)
+    expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
     s.client.cancel(s.submit(long))
     expect(s.client.nextTimeout()).toBeLessThanOrEqual(s.now + 1000)
     s.beat(501)
@@ -357,7 +360,7 @@ describe('a request', () => {
     s.client.close(s.now)
     expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
     s.client.timeout(s.now + 10_000)
-    expect(s.of(Kind.Heartbeat)).toHaveLength(1)
+    expect(s.of(Kind.Heartbeat)).toHaveLength(2)
   })
 
   test('that is cancelled is not taken for heard because a restarted broker answers what the one before was asked', () => {
@@ -386,6 +389,40 @@ describe('a request', () => {
     s.sent.length = 0
     s.beat(501)
     s.pass(1000)
+    expect(s.of(Kind.Cancel)).toEqual([])
+  })
+
+  test.each([
+    { sent: 'once', copies: 1 },
+    { sent: 'again when one was known', copies: 2 },
+  ])(
+    'that is cancelled, sent before any broker was known and $sent, is so to the next life of it',
+    ({ copies }) => {
+      const s = new Scene()
+      const call = s.submit({ ...long, timeoutMs: 1500, retries: 5 })
+      const { token } = call
+      // The answer to what was said before the task: that may be under way for longer than this life of the broker lasts.
+      s.beat()
+      while (s.requests().length < copies) s.passWithBeats(100)
+      s.client.cancel(call)
+      s.sent.length = 0
+      s.beat(501)
+      s.pass(1000)
+      expect(s.of(Kind.Cancel)).toEqual([{ kind: Kind.Cancel, token }])
+      // Whether that life had it or not, it has heard it now.
+      s.answerTo(s.question, 501)
+      expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
+    },
+  )
+
+  test('that is cancelled, and that a life of the broker said it had, is forgotten by the next', () => {
+    const s = new Scene()
+    const call = s.submit(long)
+    s.hear({ kind: Kind.Pending, token: call.token, running: true, attempt: 1, partials: 0 })
+    s.client.cancel(call)
+    s.sent.length = 0
+    s.beat(501)
+    expect(s.client.nextTimeout()).toBe(Number.POSITIVE_INFINITY)
     expect(s.of(Kind.Cancel)).toEqual([])
   })
 })
