@@ -25,10 +25,15 @@ export class Interruption {
     for (const signal of SIGNALS) process.once(signal, this.#leave)
   }
 
-  /** Ends with the command. @returns what it was given */
+  /** Ends with the command, and the command with it when a signal has asked that of it. @returns what it was given */
   take<C extends ChildProcess>(child: C): C {
     this.#children.add(child)
-    child.once('exit', () => this.#children.delete(child))
+    child.once('exit', (_status, signal) => {
+      this.#children.delete(child)
+      // Of a Ctrl-C the command may see this before it gets the signal itself: its runs have not failed.
+      const asked = SIGNALS.find((one) => one === signal)
+      if (asked !== undefined) this.#leave(asked)
+    })
     return child
   }
 

@@ -333,7 +333,8 @@ function child(
     const lines = createInterface({ input: process_.stdout })
     lines.on('line', (line) => take(seedLine.parse(JSON.parse(line))))
     process_.on('error', reject)
-    lines.on('close', resolve)
+    // Not when its lines end: whether a signal has ended it is known a little later.
+    process_.on('close', () => resolve())
   })
 }
 

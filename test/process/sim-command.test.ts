@@ -427,9 +427,14 @@ describe.each([
   { verb: 'swarm', args: ['--seeds', '100000'] },
   { verb: 'compare', args: ['--dimensions', 'load', '--policies', 'soonest'] },
 ])('spillway sim $verb in front of a terminal', ({ verb, args }) => {
-  test.each(['SIGINT', 'SIGTERM'] as const)(
-    'that %s ends gives back the cursor and the breaking of long lines, and leaves nobody behind',
-    async (signal) => {
+  test.each([
+    { signal: 'SIGINT', heardBy: 'everybody' },
+    { signal: 'SIGTERM', heardBy: 'the command' },
+    // Ctrl-C, too, when the command is told of the end of its children before it gets the signal itself.
+    { signal: 'SIGINT', heardBy: 'a child' },
+  ] as const)(
+    'that $signal ends, heard by $heardBy, gives back the cursor and the breaking of long lines, and leaves nobody behind',
+    async ({ signal, heardBy }) => {
       const run = new TerminalCommand('sim', verb, ...args)
       const called = (pid: number) => {
         try {
@@ -442,12 +447,11 @@ describe.each([
       try {
         const children = () => run.processes.filter((pid) => called(pid).includes('--as-child'))
         await until('it has begun', () => run.said.includes('\x1b[?25l') && children().length === 2)
-        if (signal === 'SIGINT') run.type('\x03')
+        if (heardBy === 'everybody') run.type('\x03')
         else {
           const itself = run.processes.filter((pid) => called(pid)[2] === 'sim' && !children().includes(pid))
-          // Nobody else hears of it.
           expect(itself).toHaveLength(1)
-          for (const pid of itself) process.kill(pid, signal)
+          for (const pid of heardBy === 'a child' ? children().slice(0, 1) : itself) process.kill(pid, signal)
         }
         expect(await run.ended).toBe(128 + constants.signals[signal])
         for (const mode of ['\x1b[?25', '\x1b[?7']) {
