@@ -9,7 +9,8 @@ import type { Link } from './link.ts'
  */
 export interface BrokerPort {
   /**
-   * Gathers a record for a link; it leaves when the turn ends. One with `octets` is written anew for the next: it is encoded
+   * Gathers a record for a link; it leaves when the turn ends, for the life of the other end that the link's epoch names now:
+   * what it is by then does not count. One with `octets` is written anew for the next: it is encoded
    * before this returns, or a copy kept (`unpacked`). The core sends such for what came as such.
    */
   send(link: Link, record: Record): void

@@ -13,7 +13,7 @@ export interface ClientPort<C extends Call> {
   open(connection: Connection): void
   /** Closes it; what was not sent yet is dropped. */
   close(connection: Connection): void
-  /** Gathers a record; it leaves when the turn ends. */
+  /** Gathers a record; it leaves when the turn ends. What was for a life of the broker that has gone by then may be dropped. */
   send(connection: Connection, record: Record): void
   /** The call has ended. Called exactly once a call, unless it was cancelled. */
   settle(call: C, outcome: Outcome, now: number): void
