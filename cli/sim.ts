@@ -474,7 +474,8 @@ function tell(seed: number, p: Parameters, s: Summary, { realMs, cpuMs }: Cost):
 }
 
 function tellBreach(found: Result, p: Parameters, typed: string): void {
-  const { breach, seed, events, endedAt } = shortestPrefix(found, p)
+  const { result, checkBooksEvery } = shortestPrefix(found, p)
+  const { breach, seed, events, endedAt } = result
   if (breach === null) return
   const { lines } = retell(seed, p, breach.task, LAST_LINES, { eventsMax: events })
   for (const line of lines) process.stdout.write(`${lineOf(line)}\n`)
@@ -483,7 +484,11 @@ function tellBreach(found: Result, p: Parameters, typed: string): void {
     `Shortest prefix that shows it: the first ${events.toLocaleString('en')} events, ${endedAt.toFixed(3)} ms of virtual time.\n`,
   )
   const task = breach.task === null ? '' : ` --task ${breach.task}`
-  process.stdout.write(`Look closer: spillway sim replay ${seed}${typed}${task} --events ${events}\n`)
+  const checked =
+    checkBooksEvery === p.checkBooksEvery ? '' : ` ${flagFor('checkBooksEvery')} ${checkBooksEvery}`
+  process.stdout.write(
+    `Look closer: spillway sim replay ${seed}${typed}${task} --events ${events}${checked}\n`,
+  )
   process.stdout.write(`Make it smaller: spillway sim shrink ${seed}${typed}\n`)
 }
 

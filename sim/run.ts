@@ -47,6 +47,13 @@ export function run(seed: number, parameters: Parameters, options: SimulationOpt
   }
 }
 
+/** The beginning of a run that shows its breach. */
+export interface Prefix {
+  readonly result: Result
+  /** How often the books have to be checked for it to be seen: as the parameter of this name. */
+  readonly checkBooksEvery: number
+}
+
 /**
  * The same run, checked after every event: what a run with `checkBooksEvery` above 1 has noticed a little late is shown by a
  * shorter prefix.
@@ -55,10 +62,12 @@ export function shortestPrefix(
   result: Result,
   parameters: Parameters,
   options: SimulationOptions = {},
-): Result {
-  if (result.breach === null || parameters.checkBooksEvery === 1) return result
+): Prefix {
+  const { checkBooksEvery } = parameters
+  if (result.breach === null || checkBooksEvery === 1) return { result, checkBooksEvery }
   const closer = run(result.seed, { ...parameters, checkBooksEvery: 1 }, options)
-  return closer.breach === null ? result : closer
+  const isShorter = closer.breach !== null && closer.events < result.events
+  return isShorter ? { result: closer, checkBooksEvery: 1 } : { result, checkBooksEvery }
 }
 
 /** A core that throws has broken the promise that it never does. */

@@ -29,7 +29,19 @@ test('what seldom checks have noticed late is shown by a shorter prefix, checked
   const seldom = { ...drawParameters(SEED), checkBooksEvery: 200 }
   const late = run(SEED, seldom, options)
   expect(late.breach).not.toBeNull()
-  const shortest = shortestPrefix(late, seldom, options)
-  expect(shortest.breach).not.toBeNull()
-  expect(shortest.events).toBeLessThan(late.events)
+  const { result, checkBooksEvery } = shortestPrefix(late, seldom, options)
+  expect(result.breach).not.toBeNull()
+  expect(result.events).toBeLessThan(late.events)
+  // Who is told of the prefix must be told how to see it: with seldom checks it ends before anything is noticed.
+  const prefix = { ...options, eventsMax: result.events }
+  const again = run(SEED, { ...seldom, checkBooksEvery }, prefix)
+  expect(again.breach?.message).toBe(result.breach?.message)
+  expect(run(SEED, seldom, prefix).breach).toBeNull()
+})
+
+test('a breach that no check of the books has found is not looked for with more of them', () => {
+  const options = broken('one slot more')
+  const parameters = drawParameters(SEED)
+  const found = run(SEED, parameters, options)
+  expect(shortestPrefix(found, parameters, options)).toEqual({ result: found, checkBooksEvery: 1 })
 })
