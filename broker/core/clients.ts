@@ -2,11 +2,13 @@ import { ErrorCode } from '../../protocol/error-code.ts'
 import {
   EMPTY_BODY,
   Flag,
+  type Hello,
   Kind,
   type Message,
   PRIORITY_DEFAULT,
   type Reply,
   type Request,
+  Role,
   type Token,
   VERSION_MAJOR,
 } from '../../protocol/record.ts'
@@ -16,6 +18,7 @@ import type { Context } from './context.ts'
 import { Link } from './link.ts'
 import { draining, type Failure, unknown } from './scheduler.ts'
 import type { Task } from './task.ts'
+import { printable } from './workers.ts'
 
 /** A client that reads a stream beats at least every two seconds, whatever interval the broker's workers keep. */
 const READER_SILENCE_MIN_MS = 10_000
@@ -97,6 +100,10 @@ export class Clients implements ClientRegistry {
           this.#request(client, record, message.oversized, now)
           break
         case Kind.Hello:
+          if (record.role !== Role.Client) {
+            this.#turnAway(client.link, record)
+            return
+          }
           if (record.major === VERSION_MAJOR) port.send(client.link, this.#context.helloLocal())
           break
         case Kind.Heartbeat:
@@ -119,6 +126,14 @@ export class Clients implements ClientRegistry {
           counters.drop('out_of_place')
       }
     }
+  }
+
+  /** A worker would wait here for tasks, and a broker count us as a peer whose state never comes. */
+  #turnAway(link: Link, { name }: Hello): void {
+    const message = `localfe takes clients of protocol version ${VERSION_MAJOR}; workers belong at localbe, brokers at cloudfe`
+    this.#context.port.send(link, { kind: Kind.Refuse, reason: 'role', message })
+    const key = name === '' ? printable(link.key) : name
+    this.#context.port.event({ type: 'client-refused', key, reason: 'role', message })
   }
 
   #cancelAll(client: Client): void {

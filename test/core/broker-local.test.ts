@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { EMPTY_BODY, Flag, Kind, RejectReason, Role } from '../../protocol/record.ts'
-import { aHello, octets, Rig, text } from './broker-rig.ts'
+import { aHello, aRequest, octets, Rig, text } from './broker-rig.ts'
 
 describe('local workers', () => {
   test('a task goes to a free worker, its answer back with where it ran', () => {
@@ -203,6 +203,19 @@ describe('local workers', () => {
     expect(lost.got(Kind.Refuse)).toMatchObject([{ reason: 'role' }])
     expect(rig.eventsOf('worker-refused')).toHaveLength(1)
     expect(rig.broker.workers.byKey.size).toBe(0)
+  })
+
+  test('localfe refuses a worker and a broker, and takes nothing else of what they say', () => {
+    const rig = new Rig()
+    for (const role of [Role.Worker, Role.Broker]) {
+      const lost = rig.client(`lost-${role}`)
+      lost.say(aHello({ role, name: 'lost', epoch: lost.epoch }), aRequest({ id: `of-${role}` }))
+      expect(lost.inbox).toMatchObject([{ kind: Kind.Refuse, reason: 'role' }])
+    }
+    expect(rig.eventsOf('client-refused')).toMatchObject([{ key: 'lost' }, { key: 'lost' }])
+    expect(rig.broker.scheduler.queued).toBe(0)
+    const c1 = rig.client('c1').say(aHello({ role: Role.Client, name: 'c1' }))
+    expect(c1.inbox).toMatchObject([{ kind: Kind.Hello, role: Role.Broker }])
   })
 
   test('a worker that is not signed in is told so', () => {
