@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import { EMPTY_BODY, Kind, type Message, type Record } from '../../protocol/record.ts'
 import { EventQueue } from '../../sim/event-queue.ts'
-import { Network, type NetworkParameters, octetsOf, type Pipe, TAIL_MAX } from '../../sim/network.ts'
+import {
+  lookaheadMs,
+  Network,
+  type NetworkParameters,
+  octetsOf,
+  type Pipe,
+  TAIL_MAX,
+} from '../../sim/network.ts'
 import { Clock, Listener } from '../../sim/node.ts'
 import { Random } from '../../sim/random.ts'
 
@@ -25,6 +32,8 @@ class Mailbox extends Listener {
   readonly got: { readonly at: number; readonly pipe: Pipe; readonly token: number }[] = []
   /** How many had been read when it let out what it had to say. */
   readonly turns: number[] = []
+  /** What others opened, by their routing ids. */
+  readonly #pipes = new Map<string, Pipe>()
 
   protected override nextTimeout(): number {
     return Number.POSITIVE_INFINITY
@@ -37,8 +46,12 @@ class Mailbox extends Listener {
   }
   override answered(): void {}
   override hungUp(): void {}
-  override behind(): undefined {}
-  override joined(): void {}
+  override behind(_socket: string, key: string): Pipe | undefined {
+    return this.#pipes.get(key)
+  }
+  override joined(pipe: Pipe): void {
+    this.#pipes.set(pipe.key, pipe)
+  }
   override lost(): void {}
   protected override letOut(): void {
     this.turns.push(this.got.length)
@@ -441,6 +454,31 @@ describe('a connection', () => {
     scene.run()
     expect(to.acceptedPipes()).toEqual([])
   })
+
+  test.each([
+    { where: 'in another cluster', cluster: 1, waitsMs: 20 + lookaheadMs(PLAIN) },
+    { where: 'in its own', cluster: 0, waitsMs: 2 },
+  ])(
+    'that takes over a routing id $where ends the one before, no sooner than its dialler can feel it',
+    ({ cluster, waitsMs }) => {
+      const scene = new Scene({})
+      const hub = scene.node(cluster, 'there')
+      const dial = (): Pipe =>
+        scene.network.dial(scene.node(0), 'cloudfe', 'there', 'west', 'west', scene.queue.time)
+      const before = dial()
+      scene.run()
+      expect(hub.acceptedPipes()).toEqual([before])
+      const dialledAt = scene.queue.time
+      const next = dial()
+      while (!next.up) {
+        expect(before.up).toBe(true)
+        scene.step()
+      }
+      expect(scene.queue.time - dialledAt).toBeCloseTo(waitsMs)
+      expect(before.up).toBe(false)
+      expect(hub.acceptedPipes()).toEqual([next])
+    },
+  )
 
   function halfOpen(scene: Scene): { to: Mailbox; pipe: Pipe } {
     const to = scene.node(1, 'there')
