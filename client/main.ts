@@ -3,7 +3,7 @@
 import { randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
 import { nanoid } from 'nanoid'
-import { Flag, PRIORITY_MAX } from '../protocol/record.ts'
+import { Flag, NAME_MAX, PRIORITY_MAX, TRACEPARENT_MAX } from '../protocol/record.ts'
 import { ConfigurationError } from '../settings/configuration-error.ts'
 import { parseSettings } from '../settings/settings.ts'
 import { type ClientConfig, clientSchema } from './config.ts'
@@ -229,6 +229,9 @@ export class Client {
     check('retries', retries, 1, 1000)
     check('deadlineMs', deadlineMs, 1, TIME_MAX)
     check('priority', priority, 0, PRIORITY_MAX)
+    const traceparent = options.traceparent ?? ''
+    checkText('service', service, NAME_MAX)
+    checkText('traceparent', traceparent, TRACEPARENT_MAX)
     return {
       id: nanoid(),
       body: octets(body),
@@ -238,7 +241,7 @@ export class Client {
         flags |
         (options.idempotent === false ? Flag.NotIdempotent : 0) |
         (options.failFast === true ? Flag.FailFast : 0),
-      traceparent: options.traceparent ?? '',
+      traceparent,
       timeoutMs,
       retries,
       deadlineMs,
@@ -257,9 +260,19 @@ function check(name: string, value: number, min: number, max: number): void {
   ])
 }
 
+/** No text at all would end the encoder in the middle of a message that others' tasks are in; a longer one would be cut. */
+function checkText(name: string, value: unknown, max: number): void {
+  if (typeof value === 'string' && (3 * value.length <= max || Buffer.byteLength(value) <= max)) return
+  throw new ConfigurationError([
+    { field: name, value, expected: `a text of at most ${max} octets`, source: '' },
+  ])
+}
+
 function octets(body: unknown): Uint8Array {
   if (typeof body === 'string') return Buffer.from(body)
   if (body instanceof Uint8Array) return body
+  if (body instanceof ArrayBuffer) return new Uint8Array(body)
+  if (ArrayBuffer.isView(body)) return new Uint8Array(body.buffer, body.byteOffset, body.byteLength)
   const json = JSON.stringify(body)
   if (json === undefined)
     throw new ConfigurationError('body: expected octets, a string or something JSON can hold')

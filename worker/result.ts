@@ -9,6 +9,7 @@ export function octetsOf(value: unknown): Uint8Array {
   if (typeof value === 'string') return Buffer.from(value)
   if (value instanceof Uint8Array) return value
   if (value instanceof ArrayBuffer) return new Uint8Array(value)
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
   const json = JSON.stringify(value)
   if (json === undefined) {
     throw new TypeError(

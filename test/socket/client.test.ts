@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import type { ClientOptions } from '../../client/main.ts'
+import type { ClientOptions, RequestOptions } from '../../client/main.ts'
 import {
   BusyError,
   Client,
@@ -62,6 +62,8 @@ describe('a request', () => {
     expect((await c.request(Uint8Array.of(65, 66))).text()).toBe('AB')
     expect((await c.request('naïve')).text()).toBe('naïve')
     expect((await c.request({ a: [1, 2] })).json()).toEqual({ a: [1, 2] })
+    expect((await c.request(Uint8Array.of(67).buffer)).text()).toBe('C')
+    expect((await c.request(new Uint16Array([0x4444, 0x4545]).subarray(1))).text()).toBe('EE')
   })
 
   test('passes its options on', async () => {
@@ -448,4 +450,21 @@ describe('options', () => {
       /priority = 10: expected a number from 0 to 9/,
     )
   })
+
+  test.each<[string, unknown, RegExp]>([
+    ['service', 5, /service = 5: expected a text of at most 255 octets/],
+    ['service', 'é'.repeat(128), /service = "é+": expected a text of at most 255 octets/],
+    ['traceparent', 5, /traceparent = 5: expected a text/],
+  ])(
+    '%s %j of a request rejects it alone, and spoils no message that others travel in',
+    async (name, value, message) => {
+      const b = await broker(capitals)
+      const c = client(b)
+      const options: RequestOptions = { [name]: value, deadlineMs: 5000 }
+      const [wrong, right] = await Promise.allSettled([c.request('a', options), c.request('b')])
+      expect(wrong).toMatchObject({ status: 'rejected', reason: { message: expect.stringMatching(message) } })
+      expect(right).toMatchObject({ status: 'fulfilled' })
+      expect(c.stats).toMatchObject({ outstanding: 0, submitted: 1, requestsResent: 0 })
+    },
+  )
 })

@@ -122,6 +122,7 @@ describe('a worker', () => {
     ['null', null, 'null'],
     ['undefined', undefined, ''],
     ['an ArrayBuffer', Uint8Array.of(67).buffer, 'C'],
+    ['a view of other numbers', new Uint16Array([0x4444, 0x4545]).subarray(1), 'EE'],
   ])('answers with %s', async (_what, value, text) => {
     const b = await broker()
     const w = worker(b, (task) => (task.text() === 'later' ? Promise.resolve(value) : value), { slots: 2 })
