@@ -23,7 +23,10 @@ export interface Reader {
   /** Nothing more is wanted: the socket is closed, or about to be. */
   readonly closed: boolean
   message(frames: Buffer[]): void
-  /** Everything that had arrived has been handed over, or so much that what came of it should leave now. */
+  /**
+   * Everything that had arrived has been handed over, or so much that what came of it should leave now. Said after the last
+   * message, too, though that may have closed it.
+   */
   drained(): void
   /** Whether there is anything to wait for; asked after each burst, and after each wait of `waitMs` in vain. */
   readonly expectant: boolean
@@ -58,11 +61,10 @@ export async function drain(socket: Receiver, waitMs: number, reader: Reader): P
         }
       }
     } catch (error) {
-      if (reader.closed) return
-      if (codeOf(error) !== 'EAGAIN') throw error
+      if (!reader.closed && codeOf(error) !== 'EAGAIN') throw error
     }
-    if (reader.closed) return
-    reader.drained()
+    // Also of a reader that has been closed by what it was handed: what came of that may have to leave by another socket.
+    if (taken > 0 || !reader.closed) reader.drained()
     if (reader.closed || !reader.expectant) return
     if (taken >= ASKED_MAX) socket.receiveTimeout = waitMs
     sinceTurn += taken

@@ -219,6 +219,33 @@ describe('when a broker dies', () => {
   })
 })
 
+describe('a request that its broker turns away, since it leaves,', () => {
+  const leaves: Script = ({ reply }) => reply('', { code: ErrorCode.Draining, retryable: true })
+
+  test('goes to another at once', async () => {
+    const leaving = await broker(leaves)
+    const other = await broker(capitals, undefined, 2000)
+    const c = client([leaving.endpoint, other.endpoint], { timeoutMs: 120_000, heartbeatIntervalMs: 60_000 })
+    expect((await c.request('x')).text()).toBe('X')
+  })
+
+  test('is answered by another though its process waits for nothing else', async () => {
+    const leaving = await broker(leaves)
+    const other = await broker(capitals, undefined, 2000)
+    const program = `
+      import { Client } from ${JSON.stringify(join(import.meta.dirname, '../../client/main.ts'))}
+      const client = new Client({ connect: ${JSON.stringify([leaving.endpoint, other.endpoint])} })
+      console.log((await client.request('x')).text())
+    `
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['--import', 'tsx', '--input-type=module', '-e', program],
+      { timeout: 20_000, cwd: join(import.meta.dirname, '../..') },
+    )
+    expect(stdout).toBe('X\n')
+  })
+})
+
 describe('abort', () => {
   test('rejects at once with the signal’s reason, and the broker is told', async () => {
     const b = await broker(() => {})

@@ -257,6 +257,14 @@ describe('a worker', () => {
     expect(textOf(await second.awaitsReply(second.give('here')))).toBe('here')
   })
 
+  test('that is refused comes back when its pause is over, and not only when its next heartbeat is due', async () => {
+    const b = await broker()
+    const w = worker(b, () => '', { heartbeatIntervalMs: 600_000 })
+    await w.ready()
+    b.say({ kind: Kind.Refuse, reason: 'workersMax', message: 'there are enough' })
+    await b.awaits(Kind.Hello, 2)
+  })
+
   test('that was there first finds its broker when that comes up', async () => {
     const path = `ipc://${folder()}/localbe`
     const w = worker([path], (task) => task.text())

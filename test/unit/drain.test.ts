@@ -43,3 +43,45 @@ test('whatever the length of the bursts, the event loop gets its turn', async ()
     expect(messages, `bursts of ${burst}`).toBeLessThan(5000)
   }
 })
+
+test('what came of a message leaves, though the message has closed its reader', async () => {
+  for (const burst of [1, 10]) {
+    let messages = 0
+    let closed = false
+    const messagesAtEnd: number[] = []
+    await drain(new Busy(burst), -1, {
+      message: () => {
+        closed = ++messages === burst
+      },
+      drained: () => messagesAtEnd.push(messages),
+      expectant: true,
+      get closed() {
+        return closed
+      },
+    })
+    expect(messagesAtEnd, `bursts of ${burst}`).toEqual([burst])
+  }
+})
+
+test('a reader that was closed by others hears nothing more', async () => {
+  let fail = (_error: Error) => {}
+  const closing = new Promise<Buffer[]>((_resolve, reject) => {
+    fail = reject
+  })
+  let closed = false
+  let drained = 0
+  const over = drain({ receiveTimeout: 0, readable: false, receive: () => closing }, -1, {
+    message: () => {},
+    drained: () => {
+      drained++
+    },
+    expectant: true,
+    get closed() {
+      return closed
+    },
+  })
+  closed = true
+  fail(Object.assign(new Error('closed'), { code: 'EAGAIN' }))
+  await over
+  expect(drained).toBe(0)
+})
