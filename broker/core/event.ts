@@ -12,6 +12,8 @@ export type BrokerEvent =
   | { type: 'worker-left'; worker: string; key: string; reason: string }
   | { type: 'peer-joining'; address: string; how: 'configured' | 'admin' | 'gossip' | 'hello' }
   | { type: 'peer-up'; peer: string; epoch: number; address: string }
+  | { type: 'peer-unreached'; address: string }
+  | { type: 'peer-stateless'; peer: string; address: string }
   | { type: 'peer-lost'; peer: string; reason: string; tasksTakenBack: number; tasksUnknown: number }
   | { type: 'peer-restarted'; peer: string; epoch: number; tasksTakenBack: number }
   | { type: 'peer-left'; peer: string; reason: string }

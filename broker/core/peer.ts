@@ -105,10 +105,14 @@ export class Peer extends Executor {
   knowsUs = true
   /** HELLOs sent on this connection without an answer. */
   hellos = 0
+  /** The log has been told that it never answered. */
+  unreached = false
 
   /** Of its last state. */
   stateSeq = -1
   stateAt = Number.NEGATIVE_INFINITY
+  /** Heartbeats in a row, while it was up, at which its state was missing or too old. */
+  beatsStateless = 0
   draining = false
   queueDepth = 0
   inFlight = 0
@@ -229,6 +233,7 @@ export class Peer extends Executor {
     this.#head = 0
     this.stateSeq = -1
     this.stateAt = Number.NEGATIVE_INFINITY
+    this.beatsStateless = 0
     for (const offer of this.offers.all) {
       offer.unseen = 0
       offer.free = 0

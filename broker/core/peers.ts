@@ -488,6 +488,10 @@ export class Peers {
         if (peer.missedCancel || unseenForMs > 2 * config.stateTtlMs)
           port.send(peer.link, { kind: Kind.Audit, sent: peer.sent })
         if (peer.beatSentAt === 0) peer.beatSentAt = now
+        // One of its two ports is open to us and the other is not: all looks well, and no task ever goes there.
+        if (now - peer.stateAt < config.stateTtlMs) peer.beatsStateless = 0
+        else if (++peer.beatsStateless === HELLOS_PER_CONNECTION)
+          port.event({ type: 'peer-stateless', peer: peer.name, address: peer.statebe })
         continue
       }
       const silentForMs = now - peer.heardAt
@@ -498,7 +502,13 @@ export class Peers {
       }
       // One that refuses us, or that we refuse, is asked now and then: each time costs a line in both logs.
       if (peer.phase === 'refused' && ++peer.hellos < HELLOS_PER_CONNECTION) continue
-      if (peer.hellos >= HELLOS_PER_CONNECTION) this.#reconnect(peer)
+      if (peer.hellos >= HELLOS_PER_CONNECTION) {
+        if (peer.phase === 'joining' && !peer.unreached) {
+          peer.unreached = true
+          port.event({ type: 'peer-unreached', address: peer.address })
+        }
+        this.#reconnect(peer)
+      }
       this.#greet(peer)
     }
   }

@@ -35,6 +35,16 @@ export function lineOf(event: BrokerEvent): [Level, string] {
       return ['info', `joining peer at ${event.address} (${HOW_MET[event.how]})`]
     case 'peer-up':
       return ['info', `peer ${event.peer} up at ${event.address}`]
+    case 'peer-unreached':
+      return [
+        'warn',
+        `nothing answers at ${event.address}: check that a broker runs there, that this is its cloudfe, and that nothing blocks the way; if a peer told of it, that broker's cloudfeAdvertised is what to mend`,
+      ]
+    case 'peer-stateless':
+      return [
+        'warn',
+        `peer ${event.peer} is up, but its state does not come from ${event.address}, and without it gets no task: check that nothing blocks the way there, and that broker's statebeAdvertised`,
+      ]
     case 'peer-lost': {
       const unknown = event.tasksUnknown === 0 ? '' : `, ${event.tasksUnknown} told UNKNOWN`
       return [

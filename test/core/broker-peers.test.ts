@@ -1,6 +1,7 @@
 /** Two clusters, one of them played by hand: lending, borrowing, counting, losing and finding each other. */
 
 import { describe, expect, test } from 'vitest'
+import { HELLOS_PER_CONNECTION } from '../../broker/core/peers.ts'
 import { Flag, Kind, RejectReason } from '../../protocol/record.ts'
 import { aHello, Rig, WEST_EPOCH } from './broker-rig.ts'
 
@@ -338,6 +339,40 @@ describe('borrowing', () => {
     north.request({ id: 'd', token: 77 })
     rig.advance(10)
     expect(rig.lastState.received).toMatchObject([{ peer: 'north', count: 1 }])
+  })
+
+  test('a peer that never answers is told to the log once, and not one that has answered', () => {
+    const rig = new Rig()
+    rig.peer('nowhere').connect()
+    rig.peer('north').up(1)
+    const greetings = HELLOS_PER_CONNECTION * rig.broker.config.stateIntervalMs
+    rig.advance(greetings / 2)
+    expect(rig.eventsOf('peer-unreached')).toEqual([])
+    rig.advance(4 * greetings)
+    expect(rig.eventsOf('peer-unreached')).toMatchObject([{ address: 'tcp://nowhere' }])
+  })
+
+  test('a peer that is up and whose state does not come is told to the log once, and again when that happens anew', () => {
+    const rig = new Rig()
+    const east = rig.peer('east').connect().hello()
+    const { stateIntervalMs } = rig.broker.config
+    const speak = (beats: number, states: boolean) => {
+      for (let i = 0; i < beats; i++) {
+        rig.advance(stateIntervalMs)
+        east.say({ kind: Kind.Heartbeat, ask: false, sent: 0 })
+        if (states) east.state(1)
+      }
+    }
+    speak(HELLOS_PER_CONNECTION / 2, false)
+    expect(rig.eventsOf('peer-stateless')).toEqual([])
+    speak(2 * HELLOS_PER_CONNECTION, false)
+    const complaint = { peer: 'east', address: 'tcp://east-state' }
+    expect(rig.eventsOf('peer-stateless')).toMatchObject([complaint])
+    speak(2 * HELLOS_PER_CONNECTION, true)
+    expect(rig.eventsOf('peer-stateless')).toMatchObject([complaint])
+    speak(2 * HELLOS_PER_CONNECTION, false)
+    expect(rig.eventsOf('peer-stateless')).toMatchObject([complaint, complaint])
+    expect(rig.eventsOf('peer-lost')).toEqual([])
   })
 
   test('a message for an earlier life of this broker is answered with HELLO alone', () => {

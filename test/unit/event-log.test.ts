@@ -29,6 +29,16 @@ test.each<[BrokerEvent, string, string]>([
     'warn',
     'peer east has bodyMax 2, we have 1; give both the same',
   ],
+  [
+    { type: 'peer-unreached', address: 'tcp://north:5557' },
+    'warn',
+    "nothing answers at tcp://north:5557: check that a broker runs there, that this is its cloudfe, and that nothing blocks the way; if a peer told of it, that broker's cloudfeAdvertised is what to mend",
+  ],
+  [
+    { type: 'peer-stateless', peer: 'east', address: 'tcp://east:5558' },
+    'warn',
+    "peer east is up, but its state does not come from tcp://east:5558, and without it gets no task: check that nothing blocks the way there, and that broker's statebeAdvertised",
+  ],
   [{ type: 'drained', leftUndone: 0 }, 'info', 'drained: everything is done'],
   [{ type: 'drained', leftUndone: 1 }, 'warn', 'drained: the time was up, 1 task left undone'],
 ])('%j reads well', (event, level, message) => {
