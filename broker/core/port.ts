@@ -18,6 +18,7 @@ export interface BrokerPort {
   publish(state: State): void
   /** Connects cloudbe to a peer's cloudfe under a routing id (`link.key`) that is never used again. */
   connectPeer(link: Link, address: string): void
+  /** What this turn has for it so far, a goodbye perhaps, leaves before. */
   disconnectPeer(link: Link, address: string): void
   /** Connects statefe to a peer's statebe. */
   subscribe(address: string): void

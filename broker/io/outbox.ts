@@ -139,20 +139,31 @@ export class Outbox {
       const link = dirty[i] ?? null
       if (link === null) continue
       dirty[i] = null
-      const batch = batchOf(link)
-      const { records, encoder, routingId } = batch
-      batch.dirty = false
-      batch.records = NO_RECORDS
-      batch.encoder = null
-      if (encoder === null) {
-        this.#pack(link, batch, records)
-        continue
-      }
-      this.#transmit(link, [routingId, ...encoder.finish()], null)
-      const kept = encoder.room > GROWN ? GROWN_KEPT : ENCODERS_KEPT
-      if (this.#encoders.length < kept) this.#encoders.push(encoder)
+      this.#flush(link, batchOf(link))
     }
     this.#spare = dirty
+  }
+
+  /** The turn has nothing more for this one, which will be out of reach when it ends: what there is leaves now. */
+  flushLast(link: Link): void {
+    if (!(link.outbox instanceof Batch) || !link.outbox.dirty) return
+    const at = this.#dirty.indexOf(link)
+    if (at >= 0) this.#dirty[at] = null
+    this.#flush(link, link.outbox)
+  }
+
+  #flush(link: Link, batch: Batch): void {
+    const { records, encoder, routingId } = batch
+    batch.dirty = false
+    batch.records = NO_RECORDS
+    batch.encoder = null
+    if (encoder === null) {
+      this.#pack(link, batch, records)
+      return
+    }
+    this.#transmit(link, [routingId, ...encoder.finish()], null)
+    const kept = encoder.room > GROWN ? GROWN_KEPT : ENCODERS_KEPT
+    if (this.#encoders.length < kept) this.#encoders.push(encoder)
   }
 
   #pack(link: Link, { routingId, to }: Batch, records: readonly Record[]): void {

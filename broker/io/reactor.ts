@@ -369,6 +369,8 @@ export class Reactor implements BrokerPort {
 
   disconnectPeer(link: Link, address: string): void {
     if (this.#peerKeys.get(address) === link.key) this.#peerKeys.delete(address)
+    // Such as our goodbye: what was said before goes out before.
+    this.#outbox.flushLast(link)
     tolerate(() => this.#sockets?.cloudbe.disconnect(address))
   }
 

@@ -62,3 +62,17 @@ test('a link that has changed its epoch starts the next turn with the new one', 
     { to: NEXT_LIFE, kinds: [Kind.Heartbeat] },
   ])
 })
+
+test('what there is for a link that will be out of reach when the turn ends leaves before, and only once', () => {
+  const { link, sent, outbox } = aLink()
+  outbox.flushLast(link)
+  outbox.add(link, aRequest({ token: 7 }))
+  outbox.flushLast(link)
+  outbox.flushLast(link)
+  expect(kindsByEpoch(sent)).toEqual([{ to: FORMER_LIFE, kinds: [Kind.Request] }])
+  outbox.flush()
+  expect(sent).toHaveLength(1)
+  outbox.add(link, heartbeat)
+  outbox.flush()
+  expect(kindsByEpoch(sent.slice(1))).toEqual([{ to: FORMER_LIFE, kinds: [Kind.Heartbeat] }])
+})
