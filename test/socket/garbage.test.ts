@@ -438,7 +438,8 @@ describe('a peer that talks nonsense', () => {
     })
     await fc.assert(
       fc.asyncProperty(published, async (sent) => {
-        await cloudfe.send([from, ...introduction(statebe, address, broker.core.epoch)])
+        // The broker makes a new connection when it has heard nothing for a while, as on a slow machine.
+        await eventually(() => cloudfe.send([from, ...introduction(statebe, address, broker.core.epoch)]))
         const before = received.messages
         for (const frames of sent) await statebe.send(frames)
         await eventually(() => {

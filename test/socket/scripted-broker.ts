@@ -40,7 +40,12 @@ export class ScriptedBroker {
 
   static async bind(script: Script, endpoint = 'tcp://127.0.0.1:*', epoch = 1000): Promise<ScriptedBroker> {
     const broker = new ScriptedBroker(script, epoch)
-    await broker.#router.bind(endpoint)
+    try {
+      await broker.#router.bind(endpoint)
+    } catch (error) {
+      broker.#router.close()
+      throw error
+    }
     broker.#endpoint = broker.#router.lastEndpoint ?? endpoint
     broker.#over = broker.#serve()
     return broker
