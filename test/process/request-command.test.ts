@@ -142,7 +142,9 @@ describe('one task', () => {
 
   test('that is never answered exits 75', async () => {
     const b = await broker(() => {})
-    const { status, stderr } = await run(['--connect', b.endpoint, '--timeout', '50', 'x'])
+    // Long enough to hear that a broker is there: without that it would be the broker that is missing.
+    const patience = ['--timeout', '500', '--retries', '2']
+    const { status, stderr } = await run(['--connect', b.endpoint, ...patience, 'x'])
     expect(status).toBe(75)
     expect(stderr).toContain('TIMEOUT')
   })

@@ -298,7 +298,8 @@ describe('a handler’s module', () => {
   test('isolated that blocks for ever costs its own task only: heartbeats go on, and it is replaced', async () => {
     await start('--handler', script('h.mjs', busy), '--isolate', '--slots', '2', '--kill-grace', '100')
     const before = textOf(await broker.awaitsReply(broker.give('pid')))
-    const blocked = broker.give('block', { timeLeftMs: 1000 })
+    // The other slot's process may only just be coming up.
+    const blocked = broker.give('block', { timeLeftMs: 3000 })
     // The other slot's process, since this one's is blocked.
     const other = textOf(await broker.awaitsReply(broker.give('pid')))
     const beats = broker.of(Kind.Heartbeat).length
@@ -373,9 +374,16 @@ describe('signals', () => {
   })
 
   test('at the drain’s deadline hand back what is unfinished, exit 0', async () => {
-    const { child, ended } = await start('--drain-deadline', '100', '--', 'sleep', '1000')
+    const { child, ended } = await start(
+      '--drain-deadline',
+      '100',
+      '--',
+      'sh',
+      '-c',
+      `echo 1 > ${folder}/begun; exec sleep 1000`,
+    )
     broker.give('x')
-    await until(() => broker.of(Kind.Heartbeat).length > 0)
+    await numberIn('begun')
     child.kill('SIGTERM')
     expect(await broker.awaits(Kind.Reject)).toMatchObject({ reason: RejectReason.HandedBack })
     expect(await ended).toEqual({ status: 0, signal: null })

@@ -80,6 +80,8 @@ for (const [name, start] of Object.entries(stockWorkers)) {
     test('in another cluster, and learns which', async () => {
       const { west, east } = await clusters()
       start(east.localbe)
+      // Both of them: one alone may be done before the other has come.
+      await eventually(() => expect(west.offered()).toBe(2))
       const west1 = client(west)
       const replies = await Promise.all(bodies.map((body) => west1.request(body)))
       expect(replies.map((reply) => reply.text())).toEqual(bodies.map((body) => `done: ${body}`))

@@ -32,8 +32,8 @@ test('a task whose Paranoid Pirate worker is killed runs again elsewhere before 
 })
 
 test('a Paranoid Pirate worker is left in peace while it works for longer than the silence that would kill it', async () => {
-  const broker = await openBroker({ workerHeartbeatIntervalMs: 50, workerLiveness: 3 })
-  const worker = paranoidPirates(broker.localbe, { intervalS: 0.05, workS: 0.5, talk: true })
+  const broker = await openBroker({ workerHeartbeatIntervalMs: 200, workerLiveness: 5 })
+  const worker = paranoidPirates(broker.localbe, { intervalS: 0.2, workS: 1.5, talk: true })
   const pirates = new LazyPirates(broker.localfe, { clients: 3, requests: 1, timeoutMs: 10_000 })
   expect(await pirates.totals()).toEqual({ right: 3, wrong: 0, resent: 0, abandoned: 0 })
   expect(broker.eventsOf('worker-lost')).toEqual([])
@@ -55,8 +55,10 @@ test('a heartbeat from a busy Paranoid Pirate worker does not make it free', asy
   const worker = new Dealer({ linger: 0, receiveTimeout: 10_000 })
   onTestFinished(() => worker.close())
   worker.connect(broker.localbe)
-  await worker.send(Buffer.of(1))
   const pirates = new LazyPirates(broker.localfe, { clients: 2, requests: 1, timeoutMs: 20_000 })
+  // It says nothing while it is idle: it must not be so for long.
+  await eventually(() => expect(broker.core.scheduler.queued).toBe(2))
+  await worker.send(Buffer.of(1))
   const request = async (): Promise<Buffer[]> => {
     for (;;) {
       const frames = await worker.receive()
