@@ -207,7 +207,8 @@ export class Broker implements AsyncDisposable {
   #event(event: BrokerEvent): void {
     if (this.#early !== undefined) this.#early.push(event)
     else if (this.#log !== undefined) logEvent(this.#log, event)
-    this.#onEvent(event)
+    // Not before the core has done what it is about: whoever is told may call us, and we would call the core in its middle.
+    queueMicrotask(() => this.#onEvent(event))
   }
 }
 

@@ -142,7 +142,8 @@ export class Client {
         outstandingMax: this.#config.outstandingMax,
         bodyMax: this.#config.bodyMax,
       },
-      onEvent ?? (() => {}),
+      // Not before the core has done what it is about: whoever is told may call us, and we would call the core in its middle.
+      onEvent === undefined ? () => {} : (event) => queueMicrotask(() => onEvent(event)),
     )
   }
 

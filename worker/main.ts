@@ -247,7 +247,8 @@ export class Worker {
   #tell(event: WorkerEvent): void {
     if (event.type === 'signed-in') this.#resolveSignedIn()
     logEvent(this.#log, event)
-    this.#onEvent(event)
+    // Not before the core has done what it is about: whoever is told may call us, and we would call the core in its middle.
+    queueMicrotask(() => this.#onEvent(event))
   }
 
   async #end(error: unknown): Promise<void> {

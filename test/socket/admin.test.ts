@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { Broker, type BrokerOptions, ConfigurationError } from '../../broker/main.ts'
 import { brokerStatusSchema } from '../../broker/status.ts'
@@ -250,4 +252,38 @@ describe('the library', () => {
     plainWorker(broker.endpoints.localbe)
     await eventually(() => expect(events).toContain('worker-ready'))
   })
+
+  test('takes orders from whoever is told of a change of state', async () => {
+    const unwanted = await listener()
+    const other = await listener()
+    const broker: TestBroker = await open({
+      onEvent: (event) => {
+        if (event.type === 'peer-joining' && event.address === unwanted.address)
+          broker.removePeer(event.address)
+      },
+    })
+    expect(broker.addPeer(unwanted.address)).toBe(true)
+    expect(broker.addPeer(other.address)).toBe(true)
+    await eventually(() => expect(other.connections.size).toBe(1))
+    await eventually(() => expect(unwanted.connections.size).toBe(0))
+    expect(broker.peers()).toMatchObject([{ address: other.address }])
+  })
 })
+
+/** Takes connections, and says nothing. */
+async function listener() {
+  const connections = new Set<Socket>()
+  const server = createServer((socket) => {
+    connections.add(socket)
+    socket.on('error', () => {}).on('close', () => connections.delete(socket))
+    socket.resume()
+  }).listen(0, '127.0.0.1')
+  onTestFinished(() => {
+    server.close()
+    for (const socket of connections) socket.destroy()
+  })
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return { address: `tcp://127.0.0.1:${address.port}`, connections }
+}
