@@ -71,6 +71,8 @@ export class Reactor implements BrokerPort {
   readonly #limits: { readonly bodyMax: number }
   /** cloudbe's connections, for the monitor, which knows addresses only. */
   readonly #peerKeys = new Map<string, string>()
+  /** Addresses of those that have broken before: a host's name is no longer what the monitor calls them by. */
+  readonly #brokenBefore = new Set<string>()
   /** Peers may share an address of statebe only by mistake, but then closing it once must not blind the other. */
   readonly #subscriptions = new Map<string, number>()
   /** What brokers of another version have told us, as far as the log knows. */
@@ -321,11 +323,28 @@ export class Reactor implements BrokerPort {
   async #watchPeers(cloudbe: Router): Promise<void> {
     for await (const event of cloudbe.events) {
       if (event.type !== 'disconnect') continue
-      const key = this.#peerKeys.get(event.address)
-      if (key === undefined) continue
-      this.core.peerDisconnected(key, this.now())
+      for (const key of this.#keysBehind(event.address)) this.core.peerDisconnected(key, this.now())
       this.#endTurn()
     }
+  }
+
+  /**
+   * libzmq calls a connection by the address that it was given until it breaks for the first time, and from then on by the one
+   * that a host's name was resolved to: that may be any of those that broke before and have the same port, mostly one. Whoever
+   * is still there says so at once.
+   */
+  #keysBehind(address: string): readonly string[] {
+    const key = this.#peerKeys.get(address)
+    if (key !== undefined) {
+      this.#brokenBefore.add(address)
+      return [key]
+    }
+    const keys: string[] = []
+    for (const before of this.#brokenBefore) {
+      const one = portOf(before) === portOf(address) ? this.#peerKeys.get(before) : undefined
+      if (one !== undefined) keys.push(one)
+    }
+    return keys
   }
 
   async #watchWorkers(localbe: Router): Promise<void> {
@@ -357,6 +376,7 @@ export class Reactor implements BrokerPort {
   connectPeer(link: Link, address: string): void {
     // Before connecting: an address that libzmq will not have is one that never answers, and is forgotten as such.
     this.#peerKeys.set(address, link.key)
+    this.#brokenBefore.delete(address)
     tolerate(() => {
       const cloudbe = this.#sockets?.cloudbe
       if (cloudbe === undefined) return
@@ -369,6 +389,7 @@ export class Reactor implements BrokerPort {
 
   disconnectPeer(link: Link, address: string): void {
     if (this.#peerKeys.get(address) === link.key) this.#peerKeys.delete(address)
+    this.#brokenBefore.delete(address)
     // Such as our goodbye: what was said before goes out before.
     this.#outbox.flushLast(link)
     tolerate(() => this.#sockets?.cloudbe.disconnect(address))
@@ -486,6 +507,10 @@ function recordsOf(frames: readonly Uint8Array[]): readonly Record[] {
 /** What peers can connect to: a wildcard is an address only on this host. */
 function reachable(endpoint: string): string {
   return endpoint.replace(/^tcp:\/\/(0\.0\.0\.0|\[::\]|\*)(?=:)/, `tcp://${hostname()}`)
+}
+
+function portOf(address: string): string {
+  return address.slice(address.lastIndexOf(':'))
 }
 
 /** Routing ids are octets; as latin1 they are the shortest string that tells them apart. */
