@@ -13,6 +13,7 @@ import {
 import type { Context } from './context.ts'
 import { Guest } from './guest.ts'
 import { Link } from './link.ts'
+import type { Peer } from './peer.ts'
 import type { Peers } from './peers.ts'
 import { SharedHeartbeat } from './shared-heartbeat.ts'
 import type { Task } from './task.ts'
@@ -41,7 +42,15 @@ export class Guests {
       this.#turnOut(guest, key, message)
       return
     }
-    if (message.to !== epoch && !(message.to === 0 && message.records[0]?.kind === Kind.Hello)) {
+    const first = message.records[0]
+    if (first?.kind === Kind.Hello && first.role === Role.Broker && first.name === key) {
+      const living = this.#peers.twinOf(first, message.from, now)
+      if (living !== null) {
+        this.#turnAwayTwin(guest, key, message.from, first, living)
+        return
+      }
+    }
+    if (message.to !== epoch && !(message.to === 0 && first?.kind === Kind.Hello)) {
       // Meant for an earlier life of this broker, or said before hello: our HELLO sets the sender right.
       counters.drop(message.to === 0 ? 'no_hello' : 'stale_epoch')
       // By a link of its own unless it is the same life of the guest: a new one has to be noticed when it says hello.
@@ -157,6 +166,23 @@ export class Guests {
       kind: Kind.Refuse,
       reason: 'removed',
       message: `${this.#context.config.name} was told by its operator to have nothing to do with ${key}; add it there as a peer again`,
+    })
+  }
+
+  /** Before any greeting, by which it would believe that it is welcome and come back at once. */
+  #turnAwayTwin(guest: Guest | undefined, key: string, from: number, hello: Hello, living: Peer): void {
+    if (guest?.link.epoch === from) this.lose(guest)
+    const link = new Link('cloudfe', key)
+    link.epoch = from
+    const message = `the broker at ${living.address} is called ${hello.name}, too; give each cluster a name of its own`
+    const { port } = this.#context
+    port.send(link, { kind: Kind.Refuse, reason: 'name-taken', message })
+    port.event({
+      type: 'peer-refused',
+      peer: hello.name,
+      address: hello.cloudfe,
+      reason: 'name-taken',
+      message,
     })
   }
 

@@ -105,6 +105,9 @@ export class Peer extends Executor {
   knowsUs = true
   /** HELLOs sent on this connection without an answer. */
   hellos = 0
+  /** Epoch and first HELLO, ms, of who says hello under its name while it is up; epoch 0: nobody. */
+  rival = 0
+  rivalAt = UNSET_MS
   /** The log has been told that it never answered. */
   unreached = false
 

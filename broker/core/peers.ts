@@ -155,6 +155,20 @@ export class Peers {
     for (const address of wanted) this.add(address, 'configured', now)
   }
 
+  /**
+   * The peer that lives while another broker says hello under its name. Two such take the connection to our cloudfe from each
+   * other, and find us silent again and again. A restart looks the same until the former life is heard long after the new one.
+   */
+  twinOf({ name }: Hello, epoch: number, now: number): Peer | null {
+    const peer = this.byName.get(name)
+    if (peer === undefined || peer.phase !== 'up' || peer.link.epoch === epoch) return null
+    if (peer.rival !== epoch) {
+      peer.rival = epoch
+      peer.rivalAt = now
+    }
+    return peer.heardAt - peer.rivalAt > this.#context.config.stateTtlMs ? peer : null
+  }
+
   /** The operator wants nothing to do with the broker of that name. */
   isRemoved(name: string): boolean {
     return this.#removed.size > 0 && this.#removed.has(name)
@@ -530,7 +544,10 @@ export class Peers {
 
   /** It was we who did not listen: everybody's silence begins anew. What they had to spare is old news all the same. */
   excuse(now: number): void {
-    for (const peer of this.byName.values()) if (peer.phase === 'up') peer.heardAt = now
+    for (const peer of this.byName.values()) {
+      peer.rival = 0
+      if (peer.phase === 'up') peer.heardAt = now
+    }
   }
 
   /** Its timer has gone off: is it still there? */

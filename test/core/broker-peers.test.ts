@@ -375,6 +375,42 @@ describe('borrowing', () => {
     expect(rig.eventsOf('peer-lost')).toEqual([])
   })
 
+  test('of two brokers of one name the one that came later is refused, once the other is heard after it', () => {
+    const rig = new Rig()
+    const { stateTtlMs, stateIntervalMs } = rig.broker.config
+    const east = rig.peer('east', 2000).up(1)
+    const twin = rig.guest('east', 3000)
+    twin.hello({ cloudfe: 'tcp://twin' })
+    // As it would be after a restart of which our own connection has not heard yet.
+    expect(twin.got(Kind.Refuse)).toEqual([])
+    for (let ms = 0; ms <= stateTtlMs; ms += stateIntervalMs) {
+      rig.advance(stateIntervalMs)
+      east.say({ kind: Kind.Heartbeat, ask: false, sent: 0 })
+    }
+    twin.hello({ cloudfe: 'tcp://twin' })
+    expect(twin.got(Kind.Refuse)).toMatchObject([
+      { reason: 'name-taken', message: expect.stringContaining('tcp://east') },
+    ])
+    expect(rig.eventsOf('peer-refused')).toMatchObject([{ peer: 'east', address: 'tcp://twin' }])
+    expect(rig.eventsOf('peer-lost')).toEqual([])
+    rig.guest('east', 2000).hello()
+    expect(rig.eventsOf('peer-refused')).toHaveLength(1)
+  })
+
+  test('a broker that has restarted is welcome however often it says hello before its former life is given up', () => {
+    const rig = new Rig()
+    const { stateTtlMs } = rig.broker.config
+    rig.peer('east', 2000).up(1)
+    const again = rig.guest('east', 3000)
+    for (let ms = 0; ms < 2 * stateTtlMs; ms += 100) {
+      again.hello({ cloudfe: 'tcp://elsewhere' })
+      rig.advance(100)
+    }
+    expect(again.got(Kind.Refuse)).toEqual([])
+    expect(rig.eventsOf('peer-refused')).toEqual([])
+    expect(rig.broker.peers.byAddress.has('tcp://elsewhere')).toBe(true)
+  })
+
   test('a message for an earlier life of this broker is answered with HELLO alone', () => {
     const rig = new Rig()
     const w1 = rig.worker('w1').ready()

@@ -164,7 +164,12 @@ export class Federation {
     this.#later(() => {
       const to = this.at(address)
       if (to === undefined || this.#isCut(from, to)) return
-      this.#latest.set(`${to.epoch} ${from.name}`, { site: from, key })
+      const claim = `${to.epoch} ${from.name}`
+      const connection = `${claim} ${from.epoch} ${key}`
+      // What comes by a connection that another broker of its name has claimed the id from is not read any more.
+      if (this.#claimed.has(connection) && this.#latest.get(claim)?.site !== from) return
+      this.#claimed.add(connection)
+      this.#latest.set(claim, { site: from, key })
       to.broker.cloudfe(from.name, message, this.now)
       this.flush(to)
     })
@@ -172,6 +177,9 @@ export class Federation {
 
   /** A ROUTER hands a routing id to the connection that claimed it last. */
   readonly #latest = new Map<string, { readonly site: Site; readonly key: string }>()
+
+  /** Connections that have had their routing id at some time. */
+  readonly #claimed = new Set<string>()
 
   #answer(from: Site, name: string, message: Message): void {
     const route = this.#latest.get(`${from.epoch} ${name}`)

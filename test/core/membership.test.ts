@@ -87,6 +87,27 @@ describe('joining', () => {
     expect(federation.refusals()).toBeGreaterThanOrEqual(2)
     expect(federation.refusals()).toBeLessThan(40)
   })
+
+  test('of two brokers of one name at a third the later is refused now and then, and told who has the name', () => {
+    const { federation, west, east } = three()
+    east.join('tcp://west')
+    federation.advance(2000)
+    const twin = federation.start('east', 'tcp://twin').join('tcp://west')
+    federation.advance(60_000)
+    expect(west.addresses).toEqual(['tcp://east'])
+    expect(west.up).toEqual(['east'])
+    expect(west.eventsOf('peer-lost')).toEqual([])
+    expect(twin.up).toEqual([])
+    expect(twin.eventsOf('refused-by')[0]).toMatchObject({
+      who: 'west',
+      reason: 'name-taken',
+      message: expect.stringContaining('tcp://east'),
+    })
+    expect(federation.refusals()).toBeLessThan(40)
+    federation.kill(east)
+    federation.advance(30_000)
+    expect([west.up, twin.up]).toEqual([['east'], ['west']])
+  })
 })
 
 describe('losing and finding', () => {
