@@ -210,13 +210,13 @@ export class Client<C extends Call> implements Machine {
   close(now: number): void {
     if (this.#closed) return
     this.#closed = true
+    // Before the calls end: with its last one a connection to a broker that is leaving is closed.
+    for (const connection of this.#connections())
+      this.#port.send(connection, { kind: Kind.Disconnect, reason: 'closed' })
     for (const call of this.#calls()) {
       this.#fail(call, failure('CLOSED', false, 'the client was closed before the answer came'), now)
     }
-    for (const connection of this.#connections()) {
-      this.#port.send(connection, { kind: Kind.Disconnect, reason: 'closed' })
-      this.#shut(connection)
-    }
+    for (const connection of this.#connections()) this.#shut(connection)
   }
 
   // What comes in.

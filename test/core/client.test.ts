@@ -1008,4 +1008,17 @@ describe('closing', () => {
     expect(s.codeOf(s.submit())).toBe('CLOSED')
     expect(s.connection.closed).toBe(true)
   })
+
+  test('says goodbye to a broker that is leaving, too, and still has a task', () => {
+    const s = new Scene({ endpoints: [A, B] })
+    s.submit()
+    const refused = s.submit()
+    s.beat(500)
+    s.hear(reply(refused.token, { code: ErrorCode.Draining, retryable: true, retryAfterMs: 200 }))
+    s.sent.length = 0
+    s.client.close(s.now)
+    const goodbyes = s.sent.filter(({ record }) => record.kind === Kind.Disconnect)
+    expect(new Set(goodbyes.map(({ to }) => to))).toEqual(new Set([A, B]))
+    expect(s.connections.map(({ closed }) => closed)).toEqual([true, true])
+  })
 })
