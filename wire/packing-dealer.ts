@@ -2,12 +2,14 @@ import { Dealer, type SocketOptions } from 'zeromq'
 import { decodeMessage } from '../protocol/decode.ts'
 import type { DecodeError } from '../protocol/decode-error.ts'
 import { MessageEncoder } from '../protocol/encode.ts'
-import type { Message, Record } from '../protocol/record.ts'
+import { Kind, type Message, type Record } from '../protocol/record.ts'
 import { codeOf, drain, type Reader } from './drain.ts'
 import { needsIpv6 } from './ipv6.ts'
 
 /** A batch that has grown to this leaves without waiting for the end of the turn, octets. */
 const BATCH_MAX = 64 * 1024
+/** Up to so many records it is not cut after a CANCEL: the cores take those that are repeated, and the question after them, for one message. */
+const UNCUT_MAX = 32_768
 
 export interface DealerOptions {
   readonly endpoint: string
@@ -84,14 +86,16 @@ export class PackingDealer implements Reader {
 
   /** @param to the receiver's epoch, 0 when unknown */
   add(record: Record, to: number): void {
-    if (this.#begun && to !== this.#to) this.flush()
+    // What comes after a HELLO is to be in one message with it: its answer is taken for an answer to all of that.
+    if (this.#begun && (to !== this.#to || record.kind === Kind.Hello)) this.flush()
     if (!this.#begun) {
       this.#encoder.begin(this.#options.epoch, to)
       this.#begun = true
       this.#to = to
     }
     this.#encoder.add(record)
-    if (this.#encoder.size >= BATCH_MAX) this.flush()
+    if (this.#encoder.size < BATCH_MAX) return
+    if (record.kind !== Kind.Cancel || this.#encoder.count >= UNCUT_MAX) this.flush()
   }
 
   flush(): void {
