@@ -125,7 +125,8 @@ describe('a request', () => {
     const b = await broker(({ request, reply }) => {
       if (request.attempt > 1) reply('second')
     })
-    const c = client(b, { timeoutMs: 60 })
+    // Half of it is the broker's, to say that it is there.
+    const c = client(b, { timeoutMs: 500 })
     expect((await c.request('x')).text()).toBe('second')
     expect(new Set(b.requests.map(({ id }) => id)).size).toBe(1)
     expect(c.stats.connectionsOpened).toBe(1)
@@ -168,7 +169,7 @@ describe('a request', () => {
   test('to a broker that falls silent is a TIMEOUT', async () => {
     const b = await broker(capitals)
     const c = client(b, { timeoutMs: 30, heartbeatIntervalMs: 10 })
-    await c.request('x')
+    await c.request('x', { timeoutMs: 10_000 })
     b.deaf = true
     await expect(c.request('y')).rejects.toBeInstanceOf(TimeoutError)
   })
@@ -197,7 +198,7 @@ describe('when a broker dies', () => {
     const alive = await broker(capitals)
     const c = client([dead.endpoint, alive.endpoint], { timeoutMs: 300, retries: 20 })
     const replies = Array.from({ length: 3000 }, (_, i) => c.request(`t${i}`))
-    await vi.waitUntil(() => dead.requests.length === 3000, { timeout: 10_000, interval: 5 })
+    await vi.waitUntil(() => dead.requests.length >= 3000, { timeout: 10_000, interval: 5 })
     await dead.close()
     const done = await Promise.all(replies)
     expect(done.map((reply) => reply.text())).toEqual(replies.map((_, i) => `T${i}`))
@@ -267,7 +268,7 @@ describe('abort', () => {
     const b = await broker(({ request, reply }) => {
       if (request.body.byteLength > 0) reply('done')
     })
-    const c = client(b, { heartbeatIntervalMs: 20 })
+    const c = client(b, { heartbeatIntervalMs: 100 })
     await c.request('x')
     const controller = new AbortController()
     const reply = c.request('', { signal: controller.signal })

@@ -31,9 +31,12 @@ function lentTo(broker: TestBroker): { [peer: string]: number } {
   return Object.fromEntries([...broker.core.peers.byName.values()].map(({ name, lent }) => [name, lent]))
 }
 
+/** All of it shares one thread: on a slow machine a state or a heartbeat may be late, and who is late has no slot free. */
+const CALM = { stateTtlMs: 3000, workerHeartbeatIntervalMs: 1000 }
+
 /** Brokers that know each other, each with one worker of so many slots. */
 async function clusters(names: readonly string[], slots: number, workMs: number): Promise<TestBroker[]> {
-  const brokers = await openFederation(names)
+  const brokers = await openFederation(names, CALM)
   for (const { localbe } of brokers) plainWorker(localbe, { slots, workMs })
   await eventually(() => {
     for (const broker of brokers) {

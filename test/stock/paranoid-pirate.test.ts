@@ -83,7 +83,8 @@ test('a heartbeat from a busy Paranoid Pirate worker does not make it free', asy
 test('a broker that has restarted has its Paranoid Pirate workers back by their heartbeats', async () => {
   const first = await openBroker()
   const { localfe, localbe } = first
-  const workers = paranoidPirates(localbe, { workers: 4, intervalS: 0.2, backoffS: 60 })
+  // They do not give it up: its silence begins with its last word before, and lasts until libzmq has connected again.
+  const workers = paranoidPirates(localbe, { workers: 4, intervalS: 0.2, liveness: 50 })
   await eventually(() => expect(first.free()).toBe(4))
   const pirates = new LazyPirates(localfe, { clients: 4, requests: 250, timeoutMs: 500, retries: 20 })
   await pirates.says('progress')

@@ -133,17 +133,28 @@ export function paranoidPirates(
   options: {
     readonly workers?: number
     readonly intervalS?: number
+    /** Intervals without a word from the broker until it counts as gone. */
+    readonly liveness?: number
     readonly backoffS?: number
     readonly workS?: number
     readonly prefix?: string
     readonly talk?: boolean
   } = {},
 ): Program {
-  const { workers = 1, intervalS = 0.2, backoffS = 1, workS = 0, prefix = '', talk = false } = options
+  const {
+    workers = 1,
+    intervalS = 0.2,
+    liveness = 3,
+    backoffS = 1,
+    workS = 0,
+    prefix = '',
+    talk = false,
+  } = options
   return new Program('paranoid_pirate_worker.py', [
     '--connect',
     connect,
-    ...['--workers', workers, '--interval', intervalS, '--backoff', backoffS, '--work', workS],
+    ...['--workers', workers, '--interval', intervalS, '--liveness', liveness, '--backoff', backoffS],
+    ...['--work', workS],
     ...['--prefix', prefix, ...(talk ? ['--talk'] : [])],
   ])
 }
