@@ -1,22 +1,12 @@
-import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { compile, until } from './cluster-rig.ts'
 import { MarkedCommand } from './marked-command.ts'
 
 const PROCESSES = 1 + 3 * 3 + 3
 
-const shown: MarkedCommand[] = []
-
-function demonstration(...args: string[]): MarkedCommand {
-  const made = new MarkedCommand('demo', ...args)
-  shown.push(made)
-  return made
-}
+const demonstration = (...args: string[]) => new MarkedCommand('demo', ...args)
 
 beforeAll(compile, 120_000)
-
-afterEach(() => {
-  for (const made of shown.splice(0)) made.kill()
-})
 
 /** A table's rows by their first cell; figures as numbers. */
 function rows(said: string): Map<string, (number | undefined)[]> {

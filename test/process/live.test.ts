@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { COMMON } from '../../cli/live/work.ts'
 import { Worker } from '../../worker/main.ts'
 import { reportSchema } from '../report-schema.ts'
@@ -24,12 +24,13 @@ const SHORT = [
 const FREEZER = 1
 const PROCESSES = 1 + FREEZER + 2 * (1 + 2 + 1)
 
-const made: { kill(): void }[] = []
+const live = (...args: string[]) => new MarkedCommand('sim', 'live', ...args)
 
-function live(...args: string[]): MarkedCommand {
-  const command = new MarkedCommand('sim', 'live', ...args)
-  made.push(command)
-  return command
+/** A folder for a report, that is gone after the test. */
+function folderForReport(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-live-report-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
 }
 
 /** Where a cluster's broker takes workers, by its command line. */
@@ -44,16 +45,11 @@ function localbeOf(run: MarkedCommand, cluster: string): string {
 
 beforeAll(compile, 120_000)
 
-afterEach(() => {
-  for (const command of made.splice(0)) command.kill()
-})
-
 test('a short live run keeps every promise, says so in figures that agree, and leaves no process behind', {
   timeout: 90_000,
 }, async () => {
   const times = ['--duration', '4s', '--kill-every', '1s', '--freeze-every', '2s', '--link-every', '1s']
-  const folder = mkdtempSync(join(tmpdir(), 'spillway-live-report-'))
-  made.push({ kill: () => rmSync(folder, { recursive: true, force: true }) })
+  const folder = folderForReport()
   // Half of the tasks are of the kind that only c1 serves: in four seconds of faults some of c0's get there on any machine.
   const terms = [...times, '--fault-for', '800ms', '--rare', '0.5', '--seed', '7']
   const run = live(...SHORT, ...terms, '--output', 'json', '--report', folder)
@@ -93,8 +89,7 @@ test('a short live run keeps every promise, says so in figures that agree, and l
 })
 
 test('the report that a live run writes says what the run has said', { timeout: 60_000 }, async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'spillway-live-report-'))
-  made.push({ kill: () => rmSync(folder, { recursive: true, force: true }) })
+  const folder = folderForReport()
   const terms = ['--duration', '2s', '--faults', 'worker', '--kill-every', '500ms', '--seed', '5']
   const run = live(...SHORT, ...terms, '--report', folder)
   expect(await run.ended, run.said).toBe(0)

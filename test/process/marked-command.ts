@@ -3,12 +3,13 @@ import { randomUUID } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js')
 /** Inherited by everything that a command starts, however far it moves away: process groups of its own do not help. */
 const MARK = 'MARK_OF_TEST'
 
-/** A command of the compiled program, of which every process can be found that it has started. */
+/** A command of the compiled program, of which every process can be found that it has started. None outlives the test. */
 export class MarkedCommand {
   readonly mark = randomUUID()
   /** Where it makes its temporary files: some commands keep theirs, and who gets SIGKILL always does. */
@@ -36,6 +37,8 @@ export class MarkedCommand {
     this.ended = new Promise((resolve) =>
       this.process.once('close', (code, signal) => resolve(code ?? signal)),
     )
+    // A test that has run out of time comes to its own end too late, or never: a run of hours would take the time of all others.
+    onTestFinished(() => this.kill())
   }
 
   protected get stdin(): 'ignore' | 'pipe' {

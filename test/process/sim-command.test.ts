@@ -144,6 +144,8 @@ function processorSeconds(processes: readonly number[]): number {
 }
 
 describe('a run so large that it has a process of its own', () => {
+  // Three seconds of a processor, for one of them: on a busy machine that may be a minute.
+  const patience = { timeout: 120_000 }
   const hours = '--seed 9 --clusters 2 --workers 100 --clients 1000 --duration-ms 36000000 --fault-every-ms 0'
 
   test('is of what a pipe said, too, which can be read but once', () => {
@@ -154,31 +156,27 @@ describe('a run so large that it has a process of its own', () => {
     expect(stdout).toContain('2 clusters × 90 workers × 1000 clients')
   })
 
-  test('ends with the command, too, that is killed before it has said what to run', async () => {
+  test('ends with the command, too, that is killed before it has said what to run', patience, async () => {
     const command = new MarkedCommand('sim', 'run', ...hours.split(' '))
-    try {
-      await until('both are there', () => command.processes.length === 2, 30_000)
-      command.process.kill('SIGKILL')
-      await until('both are gone', () => command.processes.length === 0, 30_000)
-    } finally {
-      command.kill()
-    }
+    await until('both are there', () => command.processes.length === 2, 30_000)
+    command.process.kill('SIGKILL')
+    await until('both are gone', () => command.processes.length === 0, 30_000)
   })
 
-  test.each(['SIGTERM', 'SIGKILL'] as const)('ends with the command that began it: %s', async (signal) => {
-    const flags =
-      '--seed 9 --clusters 2 --workers 100 --clients 1000 --duration-ms 3600000 --fault-every-ms 0'
-    const command = new MarkedCommand('sim', 'run', ...flags.split(' '))
-    try {
+  test.each(['SIGTERM', 'SIGKILL'] as const)(
+    'ends with the command that began it: %s',
+    patience,
+    async (signal) => {
+      const flags =
+        '--seed 9 --clusters 2 --workers 100 --clients 1000 --duration-ms 3600000 --fault-every-ms 0'
+      const command = new MarkedCommand('sim', 'run', ...flags.split(' '))
       // It is in the middle of its run, and reads no message meanwhile.
       await until('it runs', () => processorSeconds(command.processes) > 3, 60_000)
       command.process.kill(signal)
       expect(await command.ended).toBe(signal === 'SIGTERM' ? 128 + constants.signals.SIGTERM : signal)
       await until('both are gone', () => command.processes.length === 0, 30_000)
-    } finally {
-      command.kill()
-    }
-  })
+    },
+  )
 })
 
 describe('spillway sim compare --report', () => {
@@ -300,17 +298,13 @@ describe('spillway sim compare', () => {
 
   test('whose processes are ended ends with another status than a broken promise, and says what to do', async () => {
     const run = new MarkedCommand('sim', 'compare', '--dimensions', 'load', '--policies', 'soonest')
-    try {
-      const children = () => run.processes.filter((pid) => pid !== run.process.pid)
-      await until('it has begun', () => children().length > 0)
-      for (const pid of children()) process.kill(pid, 'SIGKILL')
-      expect(await run.ended).toBe(71)
-      expect(run.printed).toBe('')
-      expect(run.said).toMatch(/^spillway sim compare: the run of .* was ended by SIGKILL\. .*--jobs\)\n$/)
-      await until('all processes have ended', () => run.processes.length === 0)
-    } finally {
-      run.kill()
-    }
+    const children = () => run.processes.filter((pid) => pid !== run.process.pid)
+    await until('it has begun', () => children().length > 0)
+    for (const pid of children()) process.kill(pid, 'SIGKILL')
+    expect(await run.ended).toBe(71)
+    expect(run.printed).toBe('')
+    expect(run.said).toMatch(/^spillway sim compare: the run of .* was ended by SIGKILL\. .*--jobs\)\n$/)
+    await until('all processes have ended', () => run.processes.length === 0)
   })
 })
 
@@ -404,16 +398,12 @@ test('a run that needs more memory than it may have ends with another status tha
 describe('spillway sim swarm', () => {
   test('does not say that every promise was kept when seeds could not be run', async () => {
     const swarm = new MarkedCommand('sim', 'swarm', '--seed', '1', '--seeds', '100', '--jobs', '1')
-    try {
-      const children = () => swarm.processes.filter((pid) => pid !== swarm.process.pid)
-      await until('it has begun', () => children().length > 0)
-      for (const pid of children()) process.kill(pid, 'SIGKILL')
-      expect(await swarm.ended).toBe(1)
-      expect(swarm.printed).toMatch(/ were not run, their process has ended before\n$/)
-      expect(swarm.printed).not.toContain('every promise kept')
-    } finally {
-      swarm.kill()
-    }
+    const children = () => swarm.processes.filter((pid) => pid !== swarm.process.pid)
+    await until('it has begun', () => children().length > 0)
+    for (const pid of children()) process.kill(pid, 'SIGKILL')
+    expect(await swarm.ended).toBe(1)
+    expect(swarm.printed).toMatch(/ were not run, their process has ended before\n$/)
+    expect(swarm.printed).not.toContain('every promise kept')
   })
 
   test('runs the seeds from the first one on, and says how much that was', () => {
@@ -444,23 +434,19 @@ describe.each([
           return []
         }
       }
-      try {
-        const children = () => run.processes.filter((pid) => called(pid).includes('--as-child'))
-        await until('it has begun', () => run.said.includes('\x1b[?25l') && children().length === 2)
-        if (heardBy === 'everybody') run.type('\x03')
-        else {
-          const itself = run.processes.filter((pid) => called(pid)[2] === 'sim' && !children().includes(pid))
-          expect(itself).toHaveLength(1)
-          for (const pid of heardBy === 'a child' ? children().slice(0, 1) : itself) process.kill(pid, signal)
-        }
-        expect(await run.ended).toBe(128 + constants.signals[signal])
-        for (const mode of ['\x1b[?25', '\x1b[?7']) {
-          expect(run.said.lastIndexOf(`${mode}h`)).toBeGreaterThanOrEqual(run.said.lastIndexOf(`${mode}l`))
-        }
-        await until('all processes have ended', () => run.processes.length === 0)
-      } finally {
-        run.kill()
+      const children = () => run.processes.filter((pid) => called(pid).includes('--as-child'))
+      await until('it has begun', () => run.said.includes('\x1b[?25l') && children().length === 2)
+      if (heardBy === 'everybody') run.type('\x03')
+      else {
+        const itself = run.processes.filter((pid) => called(pid)[2] === 'sim' && !children().includes(pid))
+        expect(itself).toHaveLength(1)
+        for (const pid of heardBy === 'a child' ? children().slice(0, 1) : itself) process.kill(pid, signal)
       }
+      expect(await run.ended).toBe(128 + constants.signals[signal])
+      for (const mode of ['\x1b[?25', '\x1b[?7']) {
+        expect(run.said.lastIndexOf(`${mode}h`)).toBeGreaterThanOrEqual(run.said.lastIndexOf(`${mode}l`))
+      }
+      await until('all processes have ended', () => run.processes.length === 0)
     },
   )
 })
