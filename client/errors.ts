@@ -85,17 +85,18 @@ export class ClosedError extends SpillwayError {
 
 /** The error for a call that did not end with a result. */
 export function errorOf(taskId: string, outcome: Outcome): SpillwayError {
-  return new (classOf(outcome.code))(taskId, outcome)
+  return new (classOf(outcome))(taskId, outcome)
 }
 
-function classOf(code: string): typeof SpillwayError {
+function classOf({ kind, code }: Outcome): typeof SpillwayError {
   switch (code) {
+    // Of an answer they are a handler's own.
     case 'TIMEOUT':
-      return TimeoutError
+      return kind === 'failure' ? TimeoutError : TaskError
     case 'UNAVAILABLE':
-      return UnavailableError
+      return kind === 'failure' ? UnavailableError : TaskError
     case 'CLOSED':
-      return ClosedError
+      return kind === 'failure' ? ClosedError : TaskError
     case ErrorCode.Busy:
     case ErrorCode.Draining:
       return BusyError
