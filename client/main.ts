@@ -2,6 +2,7 @@
 
 import { randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
+import { isAnyArrayBuffer } from 'node:util/types'
 import { nanoid } from 'nanoid'
 import { Flag, NAME_MAX, PRIORITY_MAX, TRACEPARENT_MAX } from '../protocol/record.ts'
 import { ConfigurationError } from '../settings/configuration-error.ts'
@@ -154,17 +155,16 @@ export class Client {
    * Rejects with a {@link SpillwayError}, with the signal's reason, or with a ConfigurationError for an option out of range.
    */
   request(body: unknown, options: RequestOptions = NO_OPTIONS): Promise<Reply> {
-    const { signal } = options
-    if (signal?.aborted) return Promise.reject(signal.reason)
-    let call: PendingReply
     try {
-      call = new PendingReply(this.#terms(body, options, 0, 0))
+      const signal = signalOf(options)
+      if (signal?.aborted) return Promise.reject(signal.reason)
+      const call = new PendingReply(this.#terms(body, options, 0, 0))
+      if (signal !== undefined) call.listen(signal, () => this.#loop.cancel(call))
+      this.#loop.submit(call)
+      return call.promise
     } catch (error) {
       return Promise.reject(error)
     }
-    if (signal !== undefined) call.listen(signal, () => this.#loop.cancel(call))
-    this.#loop.submit(call)
-    return call.promise
   }
 
   /**
@@ -173,7 +173,8 @@ export class Client {
    * @throws ConfigurationError for an option out of range, or the signal's reason when it has fired already
    */
   stream(body: unknown, options: StreamOptions = NO_OPTIONS): ReplyStream {
-    const { signal, restart = false, window = WINDOW_DEFAULT } = options
+    const { restart = false, window = WINDOW_DEFAULT } = options
+    const signal = signalOf(options)
     signal?.throwIfAborted()
     check('window', window, 1, WINDOW_MAX)
     if (restart && options.idempotent === false) {
@@ -254,8 +255,8 @@ export class Client {
 const NO_OPTIONS: RequestOptions = {}
 
 /** By hand, since a schema's parse for every task would cost more than all the rest. */
-function check(name: string, value: number, min: number, max: number): void {
-  if (value >= min && value <= max && Number.isFinite(value)) return
+function check(name: string, value: unknown, min: number, max: number): void {
+  if (typeof value === 'number' && value >= min && value <= max) return
   throw new ConfigurationError([
     { field: name, value, expected: `a number from ${min} to ${max}`, source: '' },
   ])
@@ -269,10 +270,17 @@ function checkText(name: string, value: unknown, max: number): void {
   ])
 }
 
+/** Null, which other libraries take for none, is none here as well. */
+function signalOf({ signal }: RequestOptions): AbortSignal | undefined {
+  if (signal === undefined || signal === null) return undefined
+  if (typeof signal.addEventListener === 'function') return signal
+  throw new ConfigurationError([{ field: 'signal', value: signal, expected: 'an AbortSignal', source: '' }])
+}
+
 function octets(body: unknown): Uint8Array {
   if (typeof body === 'string') return Buffer.from(body)
   if (body instanceof Uint8Array) return body
-  if (body instanceof ArrayBuffer) return new Uint8Array(body)
+  if (isAnyArrayBuffer(body)) return new Uint8Array(body)
   if (ArrayBuffer.isView(body)) return new Uint8Array(body.buffer, body.byteOffset, body.byteLength)
   const json = JSON.stringify(body)
   if (json === undefined)

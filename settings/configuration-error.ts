@@ -1,3 +1,5 @@
+import { inspect } from 'node:util'
+
 /** One setting that cannot be used. */
 export interface ConfigurationProblem {
   /** Empty when it is about the whole. */
@@ -26,6 +28,16 @@ export class ConfigurationError extends Error {
 function sentence({ field, value, expected, source }: ConfigurationProblem): string {
   const from = source === '' ? '' : ` (${source})`
   if (field === '') return `${source === '' ? '' : `${source}: `}expected ${expected}`
-  const text = value === undefined ? 'is missing' : `= ${JSON.stringify(value)}`
+  const text = value === undefined ? 'is missing' : `= ${shown(value)}`
   return `${field} ${text}${from}: expected ${expected}`
+}
+
+/** As JSON, where JSON can hold it: a BigInt, or what refers to itself, must not end in an error about JSON. */
+function shown(value: unknown): string {
+  if (typeof value !== 'string' && typeof value !== 'object') return inspect(value)
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY })
+  }
 }

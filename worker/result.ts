@@ -1,3 +1,4 @@
+import { isAnyArrayBuffer } from 'node:util/types'
 import { EMPTY_BODY } from '../protocol/record.ts'
 
 /**
@@ -8,7 +9,7 @@ export function octetsOf(value: unknown): Uint8Array {
   if (value === undefined) return EMPTY_BODY
   if (typeof value === 'string') return Buffer.from(value)
   if (value instanceof Uint8Array) return value
-  if (value instanceof ArrayBuffer) return new Uint8Array(value)
+  if (isAnyArrayBuffer(value)) return new Uint8Array(value)
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
   const json = JSON.stringify(value)
   if (json === undefined) {
