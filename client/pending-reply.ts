@@ -1,3 +1,4 @@
+import { onAbort } from './abort.ts'
 import type { CallTerms } from './core/call.ts'
 import type { Outcome } from './core/outcome.ts'
 import { errorOf } from './errors.ts'
@@ -21,12 +22,10 @@ export class PendingReply extends PendingCall {
 
   /** Watches a signal that has not fired yet; the call must be cancelled in `abort`. */
   listen(signal: AbortSignal, abort: () => void): void {
-    const onAbort = () => {
+    this.#unlisten = onAbort(signal, () => {
       abort()
       this.#reject(signal.reason)
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
-    this.#unlisten = () => signal.removeEventListener('abort', onAbort)
+    })
   }
 
   override ended(outcome: Outcome, now: number): void {

@@ -1,4 +1,5 @@
 import type { Partial } from '../protocol/record.ts'
+import { onAbort } from './abort.ts'
 import type { CallTerms } from './core/call.ts'
 import type { Outcome } from './core/outcome.ts'
 import { errorOf } from './errors.ts'
@@ -47,9 +48,7 @@ export class PendingStream extends PendingCall {
 
   /** Watches a signal that has not fired yet. */
   listen(signal: AbortSignal): void {
-    const onAbort = () => this.stop(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    this.#unlisten = () => signal.removeEventListener('abort', onAbort)
+    this.#unlisten = onAbort(signal, () => this.stop(signal.reason))
   }
 
   /** The consumer wants no more: the task is cancelled, what waits here is dropped. */
