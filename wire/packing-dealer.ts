@@ -17,7 +17,7 @@ export interface DealerOptions {
   readonly epoch: number
   /** Largest body taken, octets. */
   readonly bodyMax: number
-  /** How long a read may stay pending before the owner is asked whether it expects anything, ms; -1: for ever. */
+  /** How long a read, or a send that there is no room for, may stay pending before the owner is asked whether it expects anything, ms; -1: for ever. */
   readonly waitMs: number
   /** Packed frames that may wait here when libzmq's own queue is full; what is more is lost. Octets. */
   readonly unsentMax: number
@@ -169,11 +169,20 @@ export class PackingDealer implements Reader {
 
   /** Only when the pipe is full is libzmq asked to wait: any other send would fail meanwhile. */
   async #sendWhenThereIsRoom(frames: Buffer[]): Promise<void> {
-    this.#dealer.sendTimeout = -1
-    try {
-      await this.#dealer.send(frames)
-    } catch (error) {
-      if (!this.closed) throw error
+    this.#dealer.sendTimeout = this.#options.waitMs
+    for (;;) {
+      try {
+        await this.#dealer.send(frames)
+        break
+      } catch (error) {
+        if (this.closed) return
+        if (codeOf(error) !== 'EAGAIN') throw error
+      }
+      // A send that stays pending keeps the process from its end, as a receive does.
+      if (!this.#owner.expectant) {
+        this.forget()
+        break
+      }
     }
     if (!this.closed) this.#dealer.sendTimeout = 0
   }
