@@ -391,6 +391,31 @@ export class Client<C extends Call> implements Machine {
     }
   }
 
+  /**
+   * No socket could be opened for the connection, nor could another now: what is to go over it ends, and the next call tries
+   * again. Not to be called before the turn is over that wanted it opened.
+   *
+   * @param message what happened and what to do next
+   */
+  unopened(connection: Connection, message: string, now: number): void {
+    if (connection.closed) return
+    for (const call of this.#calls()) {
+      if (call.connection !== connection) continue
+      // Sent over this one it was to nobody.
+      const mayHaveRun = !call.mayRunTwice && call.sends > 0
+      const why = mayHaveRun
+        ? failure(
+            ErrorCode.Unknown,
+            false,
+            `${message}. The task was sent before and must not start twice: find out whether it ran before you send it again`,
+          )
+        : failure('UNAVAILABLE', true, message)
+      this.#fail(call, why, now)
+    }
+    this.#shut(connection)
+    if (connection === this.#current) this.#current = undefined
+  }
+
   // Turned away: never started, so it may go anywhere.
 
   #turnedAway(call: C, connection: Connection, reply: Reply, now: number): void {

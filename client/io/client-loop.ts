@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks'
 import { decodeRefusal } from '../../protocol/decode.ts'
 import { type DecodeError, DecodeReason } from '../../protocol/decode-error.ts'
 import type { Message, Partial, Record } from '../../protocol/record.ts'
+import { codeOf } from '../../wire/drain.ts'
 import { Client } from '../core/client.ts'
 import type { ClientCoreConfig } from '../core/config.ts'
 import type { Connection } from '../core/connection.ts'
@@ -10,6 +11,9 @@ import type { Outcome } from '../core/outcome.ts'
 import type { ClientEvent, ClientPort } from '../core/port.ts'
 import { ConnectionSocket, type SocketOwner } from './connection-socket.ts'
 import type { PendingCall } from './pending-call.ts'
+
+const NO_SOCKET =
+  'no socket could be opened: this process has as many as it may (1023, or what its limit of open files allows); close clients that are done, or let one client send the tasks of many'
 
 /** Puts real sockets and one timer around the core. */
 export class ClientLoop implements ClientPort<PendingCall>, SocketOwner {
@@ -83,7 +87,16 @@ export class ClientLoop implements ClientPort<PendingCall>, SocketOwner {
 
   open(connection: Connection): void {
     const { epoch, bodyMax } = this.#config
-    this.#sockets.set(connection, new ConnectionSocket(connection, epoch, bodyMax, this))
+    try {
+      this.#sockets.set(connection, new ConnectionSocket(connection, epoch, bodyMax, this))
+    } catch (error) {
+      if (codeOf(error) !== 'EMFILE') throw error
+      // Nothing is read meanwhile, so that nothing else would keep the process alive until the calls' time is over.
+      queueMicrotask(() => {
+        this.core.unopened(connection, NO_SOCKET, performance.now())
+        this.drained()
+      })
+    }
   }
 
   close(connection: Connection): void {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { ClientOptions, RequestOptions } from '../../client/main.ts'
 import {
@@ -41,6 +42,17 @@ function client(connect: ScriptedBroker | string[], options: Partial<ClientOptio
   return made
 }
 
+/** What a program that has `Client` prints until it ends by itself. */
+async function output(program: string): Promise<string> {
+  const library = JSON.stringify(join(import.meta.dirname, '../../client/main.ts'))
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--import', 'tsx', '--input-type=module', '-e', `import { Client } from ${library}\n${program}`],
+    { timeout: 20_000, cwd: join(import.meta.dirname, '../..') },
+  )
+  return stdout
+}
+
 function ipc(): string {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-'))
   folders.push(folder)
@@ -64,6 +76,15 @@ describe('a request', () => {
     expect((await c.request({ a: [1, 2] })).json()).toEqual({ a: [1, 2] })
     expect((await c.request(Uint8Array.of(67).buffer)).text()).toBe('C')
     expect((await c.request(new Uint16Array([0x4444, 0x4545]).subarray(1))).text()).toBe('EE')
+  })
+
+  test('takes the memory of others and of other realms as octets, too', async () => {
+    const b = await broker(capitals)
+    const c = client(b)
+    const shared = new SharedArrayBuffer(2)
+    new Uint8Array(shared).set([0x68, 0x69])
+    expect((await c.request(shared)).text()).toBe('HI')
+    expect((await c.request(runInNewContext('new Uint8Array([0x68, 0x69]).buffer'))).text()).toBe('HI')
   })
 
   test('passes its options on', async () => {
@@ -120,6 +141,18 @@ describe('a request', () => {
       taskId: b.requests[0]?.id,
     })
   })
+
+  test.each(['TIMEOUT', 'UNAVAILABLE', 'CLOSED'])(
+    'whose handler failed with %s, as no broker does, is no less an error of the task',
+    async (code) => {
+      const b = await broker(({ reply }) => reply('', { code, message: 'the database did not answer' }))
+      const error = await client(b)
+        .request('x')
+        .catch((caught: unknown) => caught)
+      expect(error).toBeInstanceOf(TaskError)
+      expect(error).toMatchObject({ code, worker: 'w1' })
+    },
+  )
 
   test('whose reply was lost is sent again under the same id, and answered then', async () => {
     const b = await broker(({ request, reply }) => {
@@ -309,6 +342,28 @@ describe('abort', () => {
     expect(c.stats.submitted).toBe(0)
   })
 
+  test('by no signal at all may be said with null, too', async () => {
+    const b = await broker(capitals)
+    const c = client(b)
+    const options: object = { signal: null }
+    expect((await c.request('hi', options)).text()).toBe('HI')
+    expect((await c.stream('hi', options).final).text()).toBe('HI')
+  })
+
+  test('of many by one signal is nothing that Node warns of', async () => {
+    const b = await broker(capitals)
+    const c = client(b)
+    const warnings: Error[] = []
+    const warn = (warning: Error) => void warnings.push(warning)
+    process.on('warning', warn)
+    const { signal } = new AbortController()
+    await Promise.all(Array.from({ length: 20 }, () => c.request('x', { signal })))
+    await Promise.all(Array.from({ length: 20 }, () => c.stream('x', { signal }).final))
+    await new Promise((resolve) => setImmediate(resolve))
+    process.off('warning', warn)
+    expect(warnings).toEqual([])
+  })
+
   test('leaves no listener on the signal of a request that has ended', async () => {
     const b = await broker(capitals)
     const { signal } = new AbortController()
@@ -449,20 +504,44 @@ describe('closing', () => {
     const b = await broker(({ request, reply }) => {
       if (request.body.byteLength > 0) reply('done')
     })
-    const program = `
-      import { Client } from ${JSON.stringify(join(import.meta.dirname, '../../client/main.ts'))}
+    const stdout = await output(`
       const client = new Client({ connect: ${JSON.stringify(b.endpoint)} })
       console.log((await client.request('x')).text())
       await client.request('', { retries: 1, timeoutMs: 50 }).catch((error) => console.log(error.code))
       await client.request('', { signal: AbortSignal.timeout(50) }).catch((error) => console.log(error.name))
-    `
-    const { stdout } = await promisify(execFile)(
-      process.execPath,
-      ['--import', 'tsx', '--input-type=module', '-e', program],
-      { timeout: 20_000, cwd: join(import.meta.dirname, '../..') },
-    )
+    `)
     expect(stdout).toBe('done\nTIMEOUT\nTimeoutError\n')
   })
+
+  test('is not needed for the process to end, though libzmq has no room for what nobody takes', async () => {
+    const stdout = await output(`
+      const client = new Client({ connect: 'tcp://127.0.0.1:1', timeoutMs: 1, retries: 1 })
+      for (let i = 0; i < 1100; i++) await client.request('x').catch(() => {})
+      console.log(client.stats.messagesSent > 1000, client.stats.outstanding)
+    `)
+    expect(stdout).toBe('true 0\n')
+  })
+})
+
+test('a client for which the process has no socket left says so, and goes on once there is one', async () => {
+  const b = await broker(capitals)
+  const stdout = await output(`
+    import { context } from 'zeromq'
+    context.maxSockets = 2
+    const connect = ${JSON.stringify([b.endpoint, 'tcp://127.0.0.1:1'])}
+    const [first, second, third] = [0, 1, 2].map(() => new Client({ connect }))
+    console.log((await first.request('a')).text(), (await second.request('b')).text())
+    const failure = (error) => console.log(error.name, error.retryable, /no socket.*one client/.test(error.message))
+    await third.request('c').catch(failure)
+    await third.request('d', { idempotent: false }).catch(failure)
+    await third.stream('e').final.catch(failure)
+    console.log(third.stats.outstanding)
+    await first.close()
+    let reply
+    while (reply === undefined) reply = await third.request('f').catch(() => undefined)
+    console.log(reply.text())
+  `)
+  expect(stdout).toBe(`A B\n${'UnavailableError true true\n'.repeat(3)}0\nF\n`)
 })
 
 describe('options', () => {
@@ -484,15 +563,19 @@ describe('options', () => {
   })
 
   test.each<[string, unknown, RegExp]>([
+    ['signal', 5, /signal = 5: expected an AbortSignal/],
+    ['priority', 5n, /priority = 5n: expected a number from 0 to 9/],
+    ['timeoutMs', Number.NaN, /timeoutMs = NaN: expected a number from 1/],
+    ['retries', Symbol('many'), /retries = Symbol\(many\): expected a number from 1/],
     ['service', 5, /service = 5: expected a text of at most 255 octets/],
     ['service', 'é'.repeat(128), /service = "é+": expected a text of at most 255 octets/],
     ['traceparent', 5, /traceparent = 5: expected a text/],
   ])(
-    '%s %j of a request rejects it alone, and spoils no message that others travel in',
+    '%s %o of a request rejects it alone, and spoils no message that others travel in',
     async (name, value, message) => {
       const b = await broker(capitals)
       const c = client(b)
-      const options: RequestOptions = { [name]: value, deadlineMs: 5000 }
+      const options: RequestOptions = { deadlineMs: 5000, [name]: value }
       const [wrong, right] = await Promise.allSettled([c.request('a', options), c.request('b')])
       expect(wrong).toMatchObject({ status: 'rejected', reason: { message: expect.stringMatching(message) } })
       expect(right).toMatchObject({ status: 'fulfilled' })
