@@ -373,6 +373,16 @@ describe('signals', () => {
     expect(isAlive(pid)).toBe(false)
   })
 
+  test('end a worker that has found no broker, without a complaint of ZeroMQ’s about its farewell', async () => {
+    const command = new Command(['--connect', `ipc://${folder}/nobody`, '--', 'cat'])
+    const closed = once(command.child, 'close')
+    await until(() => command.logged().includes('connecting'))
+    command.child.kill('SIGTERM')
+    await closed
+    expect(await command.ended).toEqual({ status: 0, signal: null })
+    expect(command.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('{'))).toEqual([])
+  })
+
   test('at the drain’s deadline hand back what is unfinished, exit 0', async () => {
     const { child, ended } = await start(
       '--drain-deadline',

@@ -19,8 +19,8 @@ import { runHandler } from './run-handler.ts'
 const TURN_MAX_MS = 2
 /** Messages in libzmq's hands; what is more waits with us. A broker never has more tasks with us than we have slots. */
 const PIPE_MAX = 4096
-/** Time for a farewell to leave, ms. */
-const FAREWELL_LINGER_MS = 500
+/** Time for a farewell to leave, ms. From 500 on the end of the process is held up so long that zeromq.js says so on stderr. */
+const FAREWELL_LINGER_MS = 400
 /** ZMTP's own heartbeats notice a host that vanished and connect anew, long before TCP would; ms. */
 const PING_INTERVAL_MS = 5000
 /** Longest that a timer of Node's can be set to, ms. */
