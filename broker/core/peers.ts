@@ -385,6 +385,9 @@ export class Peers {
         for (const address of peer.configuredAs) this.#configure(other, address)
         this.#alias(peer.address)
         this.#drop(peer, now)
+        // It hears and answers whoever connected last under our name, which was not the connection that stays: that is deaf by now.
+        this.#reconnect(other)
+        this.#greet(other)
         return
       }
       for (const address of other.configuredAs) this.#configure(peer, address)

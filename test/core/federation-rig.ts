@@ -166,8 +166,9 @@ export class Federation {
       if (to === undefined || this.#isCut(from, to)) return
       const claim = `${to.epoch} ${from.name}`
       const connection = `${claim} ${from.epoch} ${key}`
-      // What comes by a connection that another broker of its name has claimed the id from is not read any more.
-      if (this.#claimed.has(connection) && this.#latest.get(claim)?.site !== from) return
+      // What comes by a connection that another has claimed the id from, its own broker's or not, is not read any more.
+      const latest = this.#latest.get(claim)
+      if (this.#claimed.has(connection) && (latest?.site !== from || latest.key !== key)) return
       this.#claimed.add(connection)
       this.#latest.set(claim, { site: from, key })
       to.broker.cloudfe(from.name, message, this.now)
