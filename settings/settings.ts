@@ -123,7 +123,8 @@ function problemsOf(
       expected:
         setting === undefined || !whole || !builtIn
           ? issue.message
-          : value === undefined && setting.type === 'text'
+          : value === undefined &&
+              (setting.type === 'text' || (setting.required && setting.description !== ''))
             ? setting.description
             : setting.expected,
       source: sources.get(field) ?? (value === undefined && setting?.required === false ? 'default' : ''),

@@ -60,6 +60,12 @@ test('with a rate just so many tasks are sent as are due', async () => {
   expect(stdout).toContain('by cluster: west 100.0 %')
 })
 
+test('without the address of a broker it says what is missing', async () => {
+  const { status, stderr } = await bench('--duration', '1')
+  expect(status).toBe(78)
+  expect(stderr).toMatch(/^connect is missing: expected a broker’s localfe/)
+})
+
 test('a setting that cannot be used is named, with what was expected', async () => {
   const { status, stderr } = await bench('--connect', 'tcp://127.0.0.1:5555', '--outstanding', '0')
   expect(status).toBe(78)
