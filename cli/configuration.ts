@@ -166,8 +166,14 @@ function readYaml(path: string): Readonly<Record<string, unknown>> {
   }
   const document = parseDocument(text)
   const [error] = document.errors
-  if (error !== undefined) return refuse(`YAML: ${error.message.split('\n')[0]}`)
-  const content: unknown = document.toJS({ maxAliasCount: 0 })
+  if (error !== undefined) return refuse(`YAML: ${error.message.split('\n')[0]?.replace(/:$/, '')}`)
+  let content: unknown
+  try {
+    content = document.toJS({ maxAliasCount: 0 })
+  } catch (error) {
+    if (!(error instanceof ReferenceError)) throw error
+    return refuse('YAML without aliases: put a value that begins with * in quotes')
+  }
   if (content === null || content === undefined) return {}
   if (typeof content !== 'object' || Array.isArray(content))
     return refuse('settings by name, as in "name: west"')

@@ -119,7 +119,7 @@ function problemsOf(
   return [
     {
       field: issue.path.map((key, index) => (index === 0 ? String(key) : `[${String(key)}]`)).join(''),
-      value: value ?? (whole ? setting?.default : undefined),
+      value: value === undefined && whole ? setting?.default : value,
       expected:
         setting === undefined || !whole || !builtIn
           ? issue.message

@@ -280,6 +280,8 @@ describe('of several sources', () => {
     ['a: b: c', 'YAML'],
     ['- name', 'settings by name'],
     ['west', 'settings by name'],
+    ['name: a\nhttp: *:9464', 'in quotes'],
+    ['name: &a a\npolicy: *a', 'in quotes'],
   ])('a file with %j is refused', (content, expected) => {
     const [problem] = problemsIn(() => resolve({ file: file('bad.yaml', content) }))
     expect(problem?.expected).toContain(expected)
@@ -288,6 +290,14 @@ describe('of several sources', () => {
 
   test('an empty file is a file without settings', () => {
     expect(resolve({ flags: { name: 'a' }, file: file('empty.yaml', '# nothing\n') }).values.name).toBe('a')
+  })
+
+  test('a setting in the file without a value is told as such, and not as its default', () => {
+    const [peers, ttl] = problemsIn(() =>
+      resolve({ file: file('null.yaml', 'name: a\npeers:\n  # - tcp://b:1\nstateTtlMs: ~\n') }),
+    )
+    expect(peers).toMatchObject({ field: 'peers', value: null })
+    expect(ttl).toMatchObject({ field: 'stateTtlMs', value: null })
   })
 
   test('a setting in the file that does not exist is refused, with the one that was meant', () => {
