@@ -92,8 +92,8 @@ export class AnswerPages {
     view.setFloat64(start + AT, at)
     view.setFloat64(start + NEEDED_UNTIL, neededUntil)
     view.setUint32(start + ENTRY, entry)
-    view.setUint32(start + BODY_SIZE, bodySize)
     octets[start + ID_LENGTH] = idLength
+    view.setUint32(start + BODY_SIZE, bodySize + reply.message.length)
     if (isAside) {
       octets[start + IS_ASIDE] = 1
       const kept = unpackedReply(reply)
@@ -184,7 +184,8 @@ export class AnswerPages {
     return this.#page(this.#firstNumber).view.getFloat64(this.#oldest + NEEDED_UNTIL)
   }
 
-  get oldestBodySize(): number {
+  /** Of its body and the words of an error, which only those aside have. */
+  get oldestSize(): number {
     return this.#page(this.#firstNumber).view.getUint32(this.#oldest + BODY_SIZE)
   }
 

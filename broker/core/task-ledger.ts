@@ -3,7 +3,7 @@ import { Kind, type Record, type Reply } from '../../protocol/record.ts'
 import { type Answered, AnswerPages } from './answer-pages.ts'
 import type { Task } from './task.ts'
 
-/** What an answer takes besides its body, octets: an estimate, so that a million empty ones are not free. */
+/** What an answer takes besides its body and the words of an error, octets: an estimate, so that a million empty ones are not free. */
 const OVERHEAD = 256
 
 /** How much longer than its task's deadline a client may ask: the message's way, and clocks that drift. */
@@ -152,7 +152,7 @@ export class TaskLedger {
 
   /** The task has ended: its answer takes its place. */
   answer(task: Task, reply: Reply, now: number): void {
-    const size = (reply.octets?.bodyLength ?? reply.body.byteLength) + OVERHEAD
+    const size = (reply.octets?.bodyLength ?? reply.body.byteLength) + reply.message.length + OVERHEAD
     const neededUntil = task.mayStartTwice ? Number.NEGATIVE_INFINITY : task.deadline
     if (size > this.#bytesMax) {
       this.#forgottenUntil = Math.max(this.#forgottenUntil, neededUntil)
@@ -196,7 +196,7 @@ export class TaskLedger {
     const answers = this.#answers
     const neededUntil = answers.oldestNeededUntil
     if (neededUntil > this.#forgottenUntil) this.#forgottenUntil = neededUntil
-    this.#bytes -= answers.oldestBodySize + OVERHEAD
+    this.#bytes -= answers.oldestSize + OVERHEAD
     this.#answered--
     this.#giveBack(answers.oldestEntry)
     answers.dropOldest()

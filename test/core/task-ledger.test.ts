@@ -56,6 +56,17 @@ test('keeps them so long and no longer', () => {
   expect(ledger.answered).toBe(0)
 })
 
+test('counts the words of an error as octets', () => {
+  const ledger = new TaskLedger(100, 10_000, 1000, SEED)
+  for (let n = 0; n < 50; n++)
+    ledger.answer(task(`${n}`), aReply({ code: 'X', message: 'x'.repeat(4000) }), 0)
+  expect(ledger.answered).toBe(2)
+  expect(ledger.find('49')).toMatchObject({ reply: { message: 'x'.repeat(4000) } })
+  ledger.expire(1000)
+  for (let n = 0; n < 30; n++) ledger.answer(task(`${n}`), reply(0), 1000)
+  expect(ledger.answered).toBe(30)
+})
+
 test('does not keep one that is too large by itself, nor forget others for it', () => {
   const ledger = new TaskLedger(10, 1000, 1000, SEED)
   ledger.answer(task('small'), reply(10), 0)
