@@ -207,6 +207,15 @@ export class Peer extends Executor {
     else this.#onTheirWay.push(offer)
   }
 
+  /** An offer is new, perhaps anew: what is on its way for its service counts against it, and not against the one that is gone. */
+  recount(offer: Offer): void {
+    for (let at = this.#head; at < this.#onTheirWay.length; at++) {
+      if (this.#onTheirWay[at]?.service.name !== offer.service.name) continue
+      this.#onTheirWay[at] = offer
+      offer.unseen++
+    }
+  }
+
   /** The peer says how many of our REQUESTs it has received. Unless a state says so, what it has free is older news: a
    *  slot spent on the way is then a slot taken there. */
   acknowledge(received: number, byState: boolean): void {
@@ -232,6 +241,7 @@ export class Peer extends Executor {
     this.answered = 0
     this.missing = 0
     this.missedCancel = false
+    this.beatSentAt = 0
     this.#onTheirWay = NOTHING
     this.#head = 0
     this.stateSeq = -1

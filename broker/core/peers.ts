@@ -137,6 +137,9 @@ export class Peers {
       if (elsewhere !== undefined) this.#drop(elsewhere, now)
     }
     this.#context.port.event({ type: 'peer-removed', peer: peer.label })
+    // It was lost where we reached it, and tried where the operator had said it would be.
+    const twin = this.#elsewhere.get(nameOrAddress)
+    if (twin !== undefined) this.remove(twin.address, now)
     return true
   }
 
@@ -145,11 +148,13 @@ export class Peers {
     const wanted = new Set(addresses)
     for (const address of this.#inConfiguration) {
       if (wanted.has(address)) continue
-      const peer = this.byAddress.get(address) ?? this.#elsewhere.get(address)
-      if (peer === undefined) continue
-      peer.configureNoMore(address)
-      if (this.#elsewhere.get(address) === peer) this.#elsewhere.delete(address)
-      if (!peer.configured) this.remove(peer.address, now)
+      // Both, while one that is lost where we reached it is tried there as well.
+      for (const peer of [this.#elsewhere.get(address), this.byAddress.get(address)]) {
+        if (peer === undefined) continue
+        peer.configureNoMore(address)
+        if (this.#elsewhere.get(address) === peer) this.#elsewhere.delete(address)
+        if (!peer.configured) this.remove(peer.address, now)
+      }
     }
     this.#inConfiguration = wanted
     for (const address of wanted) this.add(address, 'configured', now)
@@ -367,7 +372,7 @@ export class Peers {
       return
     }
     if (hello.role !== Role.Broker || hello.major !== VERSION_MAJOR || hello.name === config.name) {
-      this.#refuse(peer, hello)
+      this.#refuse(peer, hello, now)
       return
     }
     if (this.#removed.has(hello.name)) {
@@ -434,7 +439,7 @@ export class Peers {
     peer.knowsUs = this.#hear(hello, now)
   }
 
-  #refuse(peer: Peer, hello: Hello): void {
+  #refuse(peer: Peer, hello: Hello, now: number): void {
     const { config, port } = this.#context
     if (peer.phase === 'refused') return
     const reason = hello.name === config.name ? 'name-taken' : hello.role === Role.Broker ? 'version' : 'role'
@@ -444,10 +449,12 @@ export class Peers {
         : reason === 'version'
           ? `it speaks protocol version ${hello.major}, we speak ${VERSION_MAJOR}; upgrade the older one`
           : `${peer.address} is not a broker's cloudfe`
-    peer.phase = 'refused'
-    this.#up = null
     port.send(peer.link, { kind: Kind.Refuse, reason, message })
     port.event({ type: 'peer-refused', peer: hello.name, address: peer.address, reason, message })
+    // Whoever was there before will not answer there any more.
+    if (peer.phase === 'up' || peer.phase === 'suspect') this.#lose(peer, 'we refuse who is there now', now)
+    peer.phase = 'refused'
+    this.#up = null
   }
 
   /** Values that all brokers ought to share. */
@@ -468,6 +475,7 @@ export class Peers {
     const peer = this.#byKey.get(key)
     if (peer === undefined || peer.phase !== 'up') return
     peer.phase = 'suspect'
+    peer.beatSentAt = 0
     this.#up = null
     this.#greet(peer)
     this.#context.wheel.set(peer, now + this.#context.config.stateIntervalMs)
@@ -605,6 +613,7 @@ export class Peers {
         }
         offer = new Offer(peer, service)
         peer.offers.add(offer)
+        peer.recount(offer)
         service.offers.push(offer)
       }
       offer.stateSeq = state.seq
