@@ -238,10 +238,12 @@ export class Broker implements Machine {
         this.peers.undelivered(link.key, records, reason, now)
         break
       default: {
-        const taskOf = (token: Token): Task | undefined =>
-          link.socket === 'localfe'
-            ? this.clients.find(link)?.task(token)
-            : this.guests.byName.get(link.key)?.tasks.get(token)
+        const to = link.socket === 'localfe' ? this.clients.find(link) : this.guests.byName.get(link.key)
+        const taskOf = (token: Token): Task | undefined => {
+          // Another life of it may have given the same token to another task.
+          if (to === undefined || to.link.epoch !== link.epoch) return undefined
+          return to instanceof Guest ? to.tasks.get(token) : to.task(token)
+        }
         for (const { kind, token } of records.filter(isAnswer)) {
           if (kind !== Kind.Partial) {
             this.counters.repliesUndeliverable++
@@ -260,6 +262,7 @@ export class Broker implements Machine {
 
   /** The connection behind a cloudbe link broke. */
   peerDisconnected(key: string, now: number): void {
+    if (this.#left) return
     this.peers.disconnected(key, now)
     this.#settle(now)
   }
@@ -273,18 +276,21 @@ export class Broker implements Machine {
   // ---------------------------------------------------------------- what the operator wants
 
   addPeer(address: string, now: number): boolean {
+    if (this.#left) return false
     const added = this.peers.add(address, 'admin', now)
     this.#settle(now)
     return added
   }
 
   removePeer(nameOrAddress: string, now: number): boolean {
+    if (this.#left) return false
     const removed = this.peers.remove(nameOrAddress, now)
     this.#settle(now)
     return removed
   }
 
   setPeers(addresses: readonly string[], now: number): void {
+    if (this.#left) return
     this.peers.setConfigured(addresses, now)
     this.#settle(now)
   }
@@ -372,9 +378,10 @@ export class Broker implements Machine {
   /** What every input may have brought about: capacity to publish, a failed task to defer, the end of draining. */
   #settle(now: number): void {
     if (this.#left) return
-    const sincePublished = now - this.#publishedAt
-    if (sincePublished >= this.config.stateIntervalMs) this.#publish(now)
-    else if (this.scheduler.capacityChanged && sincePublished >= this.#coalesceMs) {
+    // Reckoned as `nextTimeout` does: a difference is rounded otherwise, and a caller that comes exactly then would be sent back to
+    // the same moment for ever.
+    if (now >= this.#publishedAt + this.config.stateIntervalMs) this.#publish(now)
+    else if (this.scheduler.capacityChanged && now >= this.#publishedAt + this.#coalesceMs) {
       if (this.#capacityDiffers()) this.#publish(now)
       else this.scheduler.capacityChanged = false
     }

@@ -76,11 +76,11 @@ export class Clients implements ClientRegistry {
     let known = owner instanceof Client ? owner : undefined
     if (known !== undefined && known.link.epoch === message.from) known.byLink = true
     else {
-      if (known !== undefined) this.#cancelAll(known)
+      if (known !== undefined) this.#cancelAll(known, now)
       known = this.#byKey.get(key)
       if (known !== undefined && known.link.epoch !== message.from) {
         // Another process behind the same routing id: it knows nothing of the former one's tasks, and gives tokens anew.
-        this.#cancelAll(known)
+        this.#cancelAll(known, now)
         known = undefined
       }
     }
@@ -116,11 +116,11 @@ export class Clients implements ClientRegistry {
         }
         case Kind.Cancel: {
           const task = client.task(record.token)
-          if (task !== undefined) this.#context.scheduler.cancel(task)
+          if (task !== undefined) this.#context.scheduler.cancel(task, now)
           break
         }
         case Kind.Disconnect:
-          this.#cancelAll(client)
+          this.#cancelAll(client, now)
           break
         default:
           counters.drop('out_of_place')
@@ -136,8 +136,8 @@ export class Clients implements ClientRegistry {
     this.#context.port.event({ type: 'client-refused', key, reason: 'role', message })
   }
 
-  #cancelAll(client: Client): void {
-    for (const task of client.allTasks()) this.#context.scheduler.cancel(task)
+  #cancelAll(client: Client, now: number): void {
+    for (const task of client.allTasks()) this.#context.scheduler.cancel(task, now)
   }
 
   get #silenceMax(): number {

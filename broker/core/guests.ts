@@ -39,14 +39,14 @@ export class Guests {
     const owner = known === null ? null : known.owner
     let guest = owner instanceof Guest ? owner : this.byName.get(key)
     if (this.#peers.isRemoved(key)) {
-      this.#turnOut(guest, key, message)
+      this.#turnOut(guest, key, message, now)
       return
     }
     const first = message.records[0]
     if (first?.kind === Kind.Hello && first.role === Role.Broker && first.name === key) {
       const living = this.#peers.twinOf(first, message.from, now)
       if (living !== null) {
-        this.#turnAwayTwin(guest, key, message.from, first, living)
+        this.#turnAwayTwin(guest, key, message.from, first, living, now)
         return
       }
     }
@@ -58,7 +58,7 @@ export class Guests {
       return
     }
     if (guest !== undefined && guest.link.epoch !== message.from) {
-      this.lose(guest)
+      this.lose(guest, now)
       guest = undefined
     }
     if (guest === undefined) {
@@ -102,14 +102,14 @@ export class Guests {
         }
         case Kind.Cancel: {
           const task = guest.tasks.get(record.token)
-          if (task !== undefined) this.#context.scheduler.cancel(task)
+          if (task !== undefined) this.#context.scheduler.cancel(task, now)
           break
         }
         case Kind.Hello:
           if (!this.#welcome(guest, record, now)) return
           break
         case Kind.Disconnect:
-          this.lose(guest)
+          this.lose(guest, now)
           return
         case Kind.Refuse:
           port.event({ type: 'refused-by', who: guest.name, reason: record.reason, message: record.message })
@@ -148,7 +148,7 @@ export class Guests {
           : 'a broker must connect under its own name as routing id'
       port.send(guest.link, { kind: Kind.Refuse, reason, message })
       port.event({ type: 'peer-refused', peer: hello.name, address: hello.cloudfe, reason, message })
-      this.lose(guest)
+      this.lose(guest, now)
       return false
     }
     port.send(guest.link, this.#context.helloPeer(guest.name))
@@ -157,8 +157,8 @@ export class Guests {
   }
 
   /** The operator removed it as a peer: it is none in the other direction either. */
-  #turnOut(guest: Guest | undefined, key: string, message: Message): void {
-    if (guest !== undefined) this.lose(guest)
+  #turnOut(guest: Guest | undefined, key: string, message: Message, now: number): void {
+    if (guest !== undefined) this.lose(guest, now)
     if (message.records[0]?.kind === Kind.Refuse) return
     const link = new Link('cloudfe', key)
     link.epoch = message.from
@@ -170,8 +170,15 @@ export class Guests {
   }
 
   /** Before any greeting, by which it would believe that it is welcome and come back at once. */
-  #turnAwayTwin(guest: Guest | undefined, key: string, from: number, hello: Hello, living: Peer): void {
-    if (guest?.link.epoch === from) this.lose(guest)
+  #turnAwayTwin(
+    guest: Guest | undefined,
+    key: string,
+    from: number,
+    hello: Hello,
+    living: Peer,
+    now: number,
+  ): void {
+    if (guest?.link.epoch === from) this.lose(guest, now)
     const link = new Link('cloudfe', key)
     link.epoch = from
     const message = `the broker at ${living.address} is called ${hello.name}, too; give each cluster a name of its own`
@@ -265,17 +272,17 @@ export class Guests {
   check(guest: Guest, now: number): void {
     if (this.byName.get(guest.name) !== guest) return
     const due = guest.heardAt + this.#context.config.stateTtlMs
-    if (now >= due) this.lose(guest)
+    if (now >= due) this.lose(guest, now)
     else this.#context.wheel.set(guest, due)
   }
 
   /** It is gone, or another life of it has begun: nobody waits for its tasks any more. */
-  lose(guest: Guest): void {
+  lose(guest: Guest, now: number): void {
     if (this.byName.get(guest.name) !== guest) return
     this.byName.delete(guest.name)
     guest.link.owner = null
     this.counted.delete(guest)
     this.#context.wheel.clear(guest)
-    for (const task of guest.tasks.all()) this.#context.scheduler.cancel(task)
+    for (const task of guest.tasks.all()) this.#context.scheduler.cancel(task, now)
   }
 }

@@ -714,34 +714,39 @@ export class Scheduler {
     return failed
   }
 
-  /** Nobody waits for it any more: it leaves the queue, its worker is told, and nothing is answered. */
-  cancel(task: Task): void {
+  /**
+   * Nobody waits for it any more: it leaves the queue, its worker is told, and nothing is answered. That one which must not start
+   * twice has started is remembered all the same: a copy of it may be on another connection's way here.
+   */
+  cancel(task: Task, now: number): void {
     this.#counters.cancelled++
+    if (task.starts > 0 && !task.mayStartTwice && task.ledgerEntry !== 0)
+      this.ledger.answer(task, this.#failed(task, unknown('cancelled'), now), now)
     this.#forget(task)
     this.#counters.failed(ErrorCode.Cancelled)
   }
 
   /** Ends a task with an error. */
   fail(task: Task, failure: Failure, now: number): void {
-    this.#settle(
-      task,
-      {
-        kind: Kind.Reply,
-        token: task.token,
-        code: failure.code,
-        retryable: failure.retryable,
-        retryAfterMs: failure.retryAfterMs,
-        attempts: task.starts,
-        queuedUs: microseconds(now - task.arrivedAt),
-        runUs: 0,
-        partials: task.streamed,
-        cluster: this.#config.name,
-        worker: '',
-        message: failure.message,
-        body: EMPTY_BODY,
-      },
-      now,
-    )
+    this.#settle(task, this.#failed(task, failure, now), now)
+  }
+
+  #failed(task: Task, failure: Failure, now: number): Reply {
+    return {
+      kind: Kind.Reply,
+      token: task.token,
+      code: failure.code,
+      retryable: failure.retryable,
+      retryAfterMs: failure.retryAfterMs,
+      attempts: task.starts,
+      queuedUs: microseconds(now - task.arrivedAt),
+      runUs: 0,
+      partials: task.streamed,
+      cluster: this.#config.name,
+      worker: '',
+      message: failure.message,
+      body: EMPTY_BODY,
+    }
   }
 
   #settle(task: Task, reply: Reply, now: number): void {
@@ -758,11 +763,11 @@ export class Scheduler {
       if (reply.code === '') this.#counters.tasksSettledOk++
       else this.#counters.failed(CODES.has(reply.code) ? reply.code : ErrorCode.TaskFailed)
       if (client !== null) this.#port.send(client.link, reply)
-      // BUSY and the like are answers of the moment; asked again, the broker may say otherwise.
+      // BUSY and the like are answers of the moment: asked again, the broker may say otherwise. What a worker has answered stays
+      // so, whatever it is: or the task would run again for a client that only has not heard it.
       if (
         client?.link.dialect === 'native' &&
-        reply.retryAfterMs === 0 &&
-        reply.code !== ErrorCode.NoService
+        ((reply.retryAfterMs === 0 && reply.code !== ErrorCode.NoService) || task.starts > 0)
       ) {
         this.ledger.answer(task, reply, now)
       }
@@ -909,7 +914,7 @@ function poison(workers: readonly string[]): Failure {
   }
 }
 
-const CAUSE: { readonly [why in TakenBack]: string } = {
+const CAUSE: { readonly [why in TakenBack | 'cancelled' | 'forgotten']: string } = {
   workerLost: 'its worker died',
   peerLost: 'the cluster that ran it was lost',
   silent: 'its worker fell silent',
@@ -917,14 +922,16 @@ const CAUSE: { readonly [why in TakenBack]: string } = {
   undelivered: 'it could not be delivered',
   handedBack: 'its worker left before it was done',
   notStarted: 'it was not started',
+  cancelled: 'it was cancelled after it had been started',
+  forgotten: 'the task may have been answered before, in an answer that had to make room',
 }
 
-export function unknown(why: TakenBack | 'forgotten'): Failure {
+export function unknown(why: keyof typeof CAUSE): Failure {
   return {
     code: ErrorCode.Unknown,
     retryable: false,
     retryAfterMs: 0,
-    message: `${why === 'forgotten' ? 'the task may have been answered before, in an answer that had to make room' : CAUSE[why]}, and a task marked as not idempotent is not started twice; find out whether it ran before you send it anew`,
+    message: `${CAUSE[why]}, and a task marked as not idempotent is not started twice; find out whether it ran before you send it anew`,
   }
 }
 

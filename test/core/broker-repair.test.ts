@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { ErrorCode } from '../../protocol/error-code.ts'
 import { Flag, Kind, RejectReason, Role } from '../../protocol/record.ts'
-import { aHello, octets, Rig } from './broker-rig.ts'
+import { aHello, octets, Rig, WEST_EPOCH } from './broker-rig.ts'
 
 const streaming = { flags: Flag.Stream, creditUpTo: 2 } as const
 
@@ -214,6 +214,19 @@ describe('pieces that a full pipe did not take', () => {
     expect(guest.rejects.map(({ reason }) => reason)).toEqual([RejectReason.HandedBack])
     expect(worker.got(Kind.Cancel)).toHaveLength(1)
   })
+
+  test('say nothing of the stream to which another life of the client has given the same token', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1', { slots: 2 }).ready()
+    const client = rig.client('c1')
+    const token = client.request({ id: 'before', ...streaming })
+    worker.say(piece(worker.token('before'), 0))
+    const link = client.itsLink
+    client.restart(501)
+    expect(client.request({ id: 'after', ...streaming })).toBe(token)
+    rig.undelivered(link, [piece(token, 0)], 'unreachable')
+    expect(client.codes).toEqual([])
+  })
 })
 
 // Seed 99: the first REQUEST after it was lost, the second came, and both counts were 2.
@@ -299,6 +312,32 @@ describe('a task that must not start twice', () => {
     rig.client('c1').request({ id: 'once', flags: Flag.NotIdempotent, attempt: 2 })
     expect(worker.started).toEqual(['once'])
   })
+
+  test('does not start for a copy that comes after it was cancelled on another connection', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1', { slots: 2 }).ready()
+    const [first, second] = [rig.client('c1'), rig.client('c2')]
+    const once = { id: 'a', flags: Flag.NotIdempotent } as const
+    second.cancel(second.request({ ...once, attempt: 2 }))
+    first.request(once)
+    expect(worker.started).toEqual(['a'])
+    expect(first.codes).toEqual([ErrorCode.Unknown])
+    // One that never started may still.
+    second.cancel(second.request({ id: 'b', flags: Flag.NotIdempotent, service: 'x' }))
+    first.request({ id: 'b', flags: Flag.NotIdempotent })
+    expect(worker.started).toEqual(['a', 'b'])
+  })
+
+  test('does not start again when its answer said when to come back, and was lost', () => {
+    const rig = new Rig()
+    const worker = rig.worker('w1').ready()
+    const client = rig.client('c1')
+    client.request({ id: 'a', flags: Flag.NotIdempotent })
+    worker.reply({ code: 'LATER', retryable: true, retryAfterMs: 100 })
+    client.request({ id: 'a', flags: Flag.NotIdempotent, attempt: 2 })
+    expect(worker.started).toEqual(['a'])
+    expect(client.codes).toEqual(['LATER', 'LATER'])
+  })
 })
 
 describe('counting', () => {
@@ -314,6 +353,49 @@ describe('counting', () => {
     worker.reply({ token: a })
     worker.say({ kind: Kind.Heartbeat, ask: false, sent: 2 })
     expect(worker.got(Kind.Audit)).toHaveLength(1)
+  })
+
+  test('a service that was gone from a state for a moment has no more room for what is on its way to it', () => {
+    const rig = new Rig()
+    const client = rig.client('c1')
+    const east = rig.peer('east').connect().hello()
+    const tell = (free: number, count: number) =>
+      east.state(free === 0 ? [] : [{ service: 'x', free, total: 5, queued: 0 }], {
+        received: [{ peer: 'west', epoch: WEST_EPOCH, count }],
+      })
+    tell(2, 0)
+    for (const id of ['a', 'b', 'c', 'd']) client.request({ id, service: 'x' })
+    tell(0, 0)
+    tell(2, 0)
+    expect(east.started).toEqual(['a', 'b'])
+    tell(1, 1)
+    expect(east.started).toEqual(['a', 'b'])
+    tell(1, 2)
+    expect(east.started).toEqual(['a', 'b', 'c'])
+  })
+
+  test('a heartbeat that was lost with a connection does not make the way to the peer longer', () => {
+    const rig = new Rig()
+    const east = rig.peer('east').up(1)
+    rig.advance(500).advance(2)
+    east.heartbeat()
+    rig.advance(498)
+    east.breakConnection()
+    rig.advance(400)
+    east.hello()
+    rig.advance(100).advance(2)
+    east.heartbeat()
+    expect(rig.broker.peers.byName.get('east')?.roundTripMs).toBe(2)
+  })
+
+  test('a broker whose clock is between two milliseconds is not sent back to the same moment for ever', () => {
+    const rig = new Rig({ stateCoalesceMs: 0.3 })
+    const worker = rig.worker('w1').ready()
+    for (let n = 0; n < 1000; n++) {
+      worker.ready(1 + (n % 2))
+      rig.advance(0.7)
+    }
+    expect(rig.states.length).toBeGreaterThan(900)
   })
 })
 
@@ -336,6 +418,24 @@ describe('brokers that have lost sight of each other', () => {
     east.hello({ peers: [] })
     rig.advance(500)
     expect(east.got(Kind.Hello)).toHaveLength(before + 1)
+  })
+
+  test.each([
+    ['another broker of our name', { name: 'west', role: Role.Broker }],
+    ['a worker', { name: 'w', role: Role.Worker }],
+  ])('what a peer held runs elsewhere when %s is at its address', (_, stranger) => {
+    const rig = new Rig()
+    const client = rig.client('c1')
+    const east = rig.peer('east').up(2)
+    client.request({ id: 'a' })
+    client.request({ id: 'once', flags: Flag.NotIdempotent })
+    expect(east.started).toEqual(['a', 'once'])
+    east.breakConnection()
+    const hello = aHello({ ...stranger, epoch: 999 })
+    rig.feed('cloudbe', east.key, { from: 999, to: WEST_EPOCH, records: [hello] })
+    const worker = rig.worker('w1').ready()
+    expect(worker.started).toEqual(['a'])
+    expect(client.codes).toEqual([ErrorCode.Unknown])
   })
 })
 
@@ -366,6 +466,20 @@ describe('a broker that has left', () => {
     rig.advance(10_000)
     expect(rig.wire.length).toBe(before)
   })
+
+  test('is silent, whatever becomes of its peers', () => {
+    const rig = new Rig()
+    const east = rig.peer('east').up(1)
+    rig.broker.drain(1000, rig.now)
+    expect(rig.drainedTimes).toBe(1)
+    const said = rig.wire.length
+    east.breakConnection()
+    expect(rig.broker.addPeer('tcp://north', rig.now)).toBe(false)
+    expect(rig.broker.removePeer('east', rig.now)).toBe(false)
+    rig.broker.setPeers(['tcp://south'], rig.now)
+    expect(rig.wire).toHaveLength(said)
+    expect([...rig.connections.keys()]).toEqual(['tcp://east'])
+  })
 })
 
 describe('the operator', () => {
@@ -389,6 +503,37 @@ describe('the operator', () => {
     rig.broker.addPeer('tcp://north', rig.now)
     rig.broker.setPeers([], rig.now)
     expect([...rig.broker.peers.byAddress.keys()]).toEqual(['tcp://north'])
+  })
+
+  /** east is configured as tcp://dns, reached at tcp://east, and lost there: it is tried at both. */
+  function triedAtBoth() {
+    const rig = new Rig()
+    const east = rig.peer('east', 2000)
+    rig.guest('east', 2000).hello()
+    east.hello()
+    rig.broker.setPeers(['tcp://dns'], rig.now)
+    const hello = aHello({ name: 'east', epoch: 2000, cloudfe: 'tcp://east' })
+    rig.feed('cloudbe', rig.connections.get('tcp://dns') ?? '', {
+      from: 2000,
+      to: WEST_EPOCH,
+      records: [hello],
+    })
+    expect([...rig.connections.keys()]).toEqual(['tcp://east'])
+    rig.advance(3000)
+    expect([...rig.connections.keys()].sort()).toEqual(['tcp://dns', 'tcp://east'])
+    return rig
+  }
+
+  test('takes an address from the configuration, and its broker is tried at no other for that', () => {
+    const rig = triedAtBoth()
+    rig.broker.setPeers([], rig.now)
+    expect([...rig.connections.keys()]).toEqual([])
+  })
+
+  test('removes a peer by the configured address, and it is not tried where it was reached either', () => {
+    const rig = triedAtBoth()
+    expect(rig.broker.removePeer('tcp://dns', rig.now)).toBe(true)
+    expect([...rig.connections.keys()]).toEqual([])
   })
 })
 
