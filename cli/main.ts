@@ -99,9 +99,9 @@ function inheriting(above: Command, command: Command): Command {
 }
 
 process.stdout.on('error', (error: Error) => {
-  // Whoever read has had enough (`| head`): nothing is wrong.
-  if ('code' in error && error.code === 'EPIPE') process.exit(Exit.Ok)
-  throw error
+  if (!('code' in error && error.code === 'EPIPE')) throw error
+  // Whoever read has had enough (`| head`): nothing is wrong. What a worker's handlers print is not what it is there for.
+  if (process.argv[2] !== 'worker') process.exit(Exit.Ok)
 })
 
 await main(process.argv.slice(2))

@@ -400,6 +400,21 @@ describe('signals', () => {
   })
 })
 
+test('whoever read its stdout may go: handlers that write there go on', async () => {
+  const command = await start(
+    '--handler',
+    script('h.mjs', `export default () => console.log('done') ?? 'ok'`),
+  )
+  command.child.stdout?.destroy()
+  for (let i = 0; i < 3; i++) {
+    expect(textOf(await broker.awaitsReply(broker.give('x')))).toBe('ok')
+    await broker.awaits(Kind.Heartbeat)
+    broker.records = []
+  }
+  command.child.kill('SIGTERM')
+  expect(await command.ended).toEqual({ status: 0, signal: null })
+})
+
 describe('--restart', () => {
   test('starts the worker again when it dies, and passes a signal on', async () => {
     const pids = `export default () => String(process.pid)`
