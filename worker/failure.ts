@@ -10,9 +10,19 @@ const RESERVED: ReadonlySet<string> = new Set(
 )
 /** Longer ones would be cut on the wire, octets. */
 const CODE_MAX = 255
+const NO_TEXT = 'the handler threw something that has no text'
 
 /** What a handler has thrown, as its client is told. */
 export function failureOf(thrown: unknown): Failure {
+  try {
+    return described(thrown)
+  } catch {
+    return { code: ErrorCode.TaskFailed, message: NO_TEXT, retryable: false }
+  }
+}
+
+/** @throws whatever what was thrown throws when it is looked at */
+function described(thrown: unknown): Failure {
   if (typeof thrown !== 'object' || thrown === null) {
     return { code: ErrorCode.TaskFailed, message: text(thrown), retryable: false }
   }
@@ -31,6 +41,6 @@ function text(thrown: unknown): string {
   try {
     return `the handler threw ${String(thrown)}`
   } catch {
-    return 'the handler threw something that has no text'
+    return NO_TEXT
   }
 }

@@ -65,6 +65,18 @@ function held(): { handler: Handler; begun: Task[]; signals: AbortSignal[]; rele
   return { handler, begun, signals, release: () => release() }
 }
 
+/** A promise as somebody else makes them. */
+function thenable(then: (resolve: (value: unknown) => void) => void): object {
+  return Object.defineProperty({}, 'then', { value: then })
+}
+
+/** Nothing can be asked of it without an error. */
+function revoked(): unknown {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  return proxy
+}
+
 const until = (condition: () => boolean) => vi.waitUntil(condition, { timeout: 20_000, interval: 2 })
 
 describe('a worker', () => {
@@ -157,6 +169,20 @@ describe('a worker', () => {
     ],
     ['what JSON cannot hold', () => 1n, { code: ErrorCode.TaskFailed, message: /BigInt/ }],
     ['a function', () => () => 1, { code: ErrorCode.TaskFailed, message: /returned a function/ }],
+    [
+      'a promise of another make that throws',
+      () =>
+        thenable(() => {
+          throw new Error('no then')
+        }),
+      { code: ErrorCode.TaskFailed, message: 'no then' },
+    ],
+    ['what throws when it is looked at', () => revoked(), { code: ErrorCode.TaskFailed }],
+    [
+      'an error that throws when it is looked at',
+      () => Promise.reject(revoked()),
+      { code: ErrorCode.TaskFailed },
+    ],
   ])('makes an error reply of %s', async (_what, handler, expected) => {
     const b = await broker()
     await worker(b, handler).ready()
@@ -168,6 +194,20 @@ describe('a worker', () => {
     }
     // And goes on.
     await b.awaitsReply(b.give('y'))
+  })
+
+  test('of a handler whose promise is of another make and says it twice answers once, and has no slot more', async () => {
+    const b = await broker()
+    const w = worker(b, () =>
+      thenable((resolve) => {
+        resolve('done')
+        resolve('and done')
+      }),
+    )
+    await w.ready()
+    for (let i = 0; i < 3; i++) expect(textOf(await b.awaitsReply(b.give('x')))).toBe('done')
+    await b.awaits(Kind.Heartbeat, b.of(Kind.Heartbeat).length + 2)
+    expect(w.stats).toMatchObject({ running: 0, started: 3, succeeded: 3, orphaned: 0 })
   })
 
   test('answers a thousand tasks in a few messages', async () => {

@@ -17,27 +17,32 @@ export function runHandler(handler: Handler, run: Run): void {
     return
   }
   let result: unknown
+  let later: Promise<unknown> | undefined
   try {
     result = handler(run.task, run)
+    if (result instanceof Promise) later = result
+    // One of another make may say it twice, or throw. Adopted by one of ours, it says one thing.
+    else if (isThenable(result)) later = Promise.resolve(result)
   } catch (error) {
     run.owner.failed(run, failureOf(error))
     return
   }
-  if (isThenable(result)) {
-    result.then(
+  if (later === undefined) settle(run, result)
+  else {
+    later.then(
       (value) => settle(run, value),
       (error: unknown) => run.owner.failed(run, failureOf(error)),
     )
-  } else settle(run, result)
+  }
 }
 
 function settle(run: Run, value: unknown): void {
-  if (isAsyncIterable(value)) {
-    void pour(run, value)
-    return
-  }
   let body: Uint8Array
   try {
+    if (isAsyncIterable(value)) {
+      void pour(run, value)
+      return
+    }
     body = octetsOf(value)
   } catch (error) {
     run.owner.failed(run, failureOf(error))
