@@ -237,11 +237,10 @@ export class Worker {
   async #begin(): Promise<void> {
     try {
       await this.#workshop.open()
+      this.#loop.begin()
     } catch (error) {
       await this.#end(error)
-      return
     }
-    this.#loop.begin()
   }
 
   #tell(event: WorkerEvent): void {
@@ -254,8 +253,9 @@ export class Worker {
   async #end(error: unknown): Promise<void> {
     if (this.#ending) return
     this.#ending = true
-    this.#forgetSigterm()
     await this.#workshop.close(this.#config.killGraceMs)
+    // Not earlier: a second signal would end the process before what runs in others has ended.
+    this.#forgetSigterm()
     if (error === undefined) this.#resolveStopped()
     else this.#rejectStopped(error)
   }
