@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { ErrorCode } from '../../protocol/error-code.ts'
 import { Flag, Kind, RejectReason } from '../../protocol/record.ts'
 import { ScriptedLocalbe, textOf } from '../socket/scripted-localbe.ts'
@@ -322,6 +322,62 @@ describe('a handler’s module', () => {
     })
     expect(textOf(await broker.awaitsReply(broker.give('hello')))).toBe('HELLO')
     expect(command.child.exitCode).toBe(null)
+  })
+
+  test('isolated may speak to its parent, as under a process manager: the worker goes on', async () => {
+    const speaks = `
+      process.send?.('ready')
+      export default (task) => {
+        process.send?.(null)
+        process.send?.({ type: 'online' })
+        return task.text() + '!'
+      }`
+    await start('--handler', script('h.mjs', speaks), '--isolate')
+    for (const text of ['a', 'b'])
+      expect(textOf(await broker.awaitsReply(broker.give(text)))).toBe(`${text}!`)
+  })
+
+  test('isolated may log what cannot be sent to another process', async () => {
+    const logs = `
+      export default (task, { log }) => {
+        log.info({ of: task.id, callback: () => 1 }, 'with a function')
+        return 'done'
+      }`
+    const command = await start('--handler', script('h.mjs', logs), '--isolate')
+    expect(await broker.awaitsReply(broker.give('x'))).toMatchObject({ code: '', body: Buffer.from('done') })
+    await until(() => command.logged().includes('with a function'))
+  })
+
+  test('isolated that exits takes with it what it has started', async () => {
+    const forks = `
+      import { spawn } from 'node:child_process'
+      import { writeFileSync } from 'node:fs'
+      export default (task) => {
+        const { pid } = spawn('sleep', ['1000'], { stdio: 'ignore' })
+        writeFileSync('${folder}/pid', pid + '\\n')
+        process.exit(3)
+      }`
+    await start('--handler', script('h.mjs', forks), '--isolate')
+    expect(await broker.awaitsReply(broker.give('x'))).toMatchObject({ code: ErrorCode.TaskFailed })
+    const pid = await numberIn('pid')
+    onTestFinished(() => {
+      if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+    })
+    await until(() => !isAlive(pid))
+  })
+
+  test('isolated that dies of the task before costs the next one nothing', async () => {
+    const dies = `
+      export default (task) => {
+        if (task.text() === 'last') setImmediate(() => { for (const end = Date.now() + 300; Date.now() < end;); process.exit(3) })
+        return task.text() + ' done'
+      }`
+    await start('--handler', script('h.mjs', dies), '--isolate')
+    expect(textOf(await broker.awaitsReply(broker.give('last')))).toBe('last done')
+    expect(await broker.awaitsReply(broker.give('next'))).toMatchObject({
+      code: '',
+      body: Buffer.from('next done'),
+    })
   })
 
   test('isolated and blocked does not outlive a worker that is killed', async () => {

@@ -1,6 +1,7 @@
 /** The process that an isolated handler runs in, one task at a time. Arguments: the module's URL, the parent's pid. */
 
 import { performance } from 'node:perf_hooks'
+import { inspect } from 'node:util'
 import { Worker as Thread } from 'node:worker_threads'
 import { errorMessage } from '../../settings/error-message.ts'
 import { Assignment } from '../core/assignment.ts'
@@ -10,7 +11,7 @@ import type { Log } from '../log.ts'
 import { isAsyncIterable, octetsOf } from '../result.ts'
 import { Task } from '../task.ts'
 import { loadHandler } from './handler-module.ts'
-import type { FromChild, ToChild } from './isolation-messages.ts'
+import type { Enveloped, FromChild, ToChild } from './isolation-messages.ts'
 
 const [url = '', parent = ''] = process.argv.slice(2)
 let controller = new AbortController()
@@ -18,14 +19,25 @@ let goOn = () => {}
 
 function tell(message: FromChild): void {
   // Refused when the parent has gone, which ends this process as well.
-  if (process.connected) process.send?.(message)
+  const enveloped: Enveloped = { spillway: message }
+  if (process.connected) process.send?.(enveloped)
 }
 
 const log: Log = {
-  debug: (fields, message) => tell({ type: 'log', level: 'debug', fields, message }),
-  info: (fields, message) => tell({ type: 'log', level: 'info', fields, message }),
-  warn: (fields, message) => tell({ type: 'log', level: 'warn', fields, message }),
-  error: (fields, message) => tell({ type: 'log', level: 'error', fields, message }),
+  debug: (fields, message) => write('debug', fields, message),
+  info: (fields, message) => write('info', fields, message),
+  warn: (fields, message) => write('warn', fields, message),
+  error: (fields, message) => write('error', fields, message),
+}
+
+/** What cannot be sent to another process, as a function, is sent as what it looks like. */
+function write(level: keyof Log, fields: object, message: string): void {
+  try {
+    tell({ type: 'log', level, fields, message })
+  } catch {
+    const shown = Object.entries(fields).map(([name, value]) => [name, inspect(value)])
+    tell({ type: 'log', level, fields: Object.fromEntries(shown), message })
+  }
 }
 
 async function perform(handler: Handler, task: Task): Promise<void> {
@@ -73,6 +85,7 @@ try {
   process.on('message', (message: ToChild) => {
     switch (message.type) {
       case 'task':
+        tell({ type: 'begun' })
         void perform(handler, new Task(new Assignment(message.request, performance.now())))
         break
       case 'more':

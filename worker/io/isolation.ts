@@ -8,7 +8,7 @@ import { ConfigurationError } from '../../settings/configuration-error.ts'
 import type { Context, Handler } from '../handler.ts'
 import type { Log } from '../log.ts'
 import { flagsOf, type Task } from '../task.ts'
-import type { FromChild, ToChild } from './isolation-messages.ts'
+import { type FromChild, isEnveloped, type ToChild } from './isolation-messages.ts'
 import { signalGroup } from './process-group.ts'
 import type { Workshop } from './workshop.ts'
 
@@ -28,6 +28,8 @@ type News =
 class Cell {
   /** It has said that it is ready. */
   usable = false
+  /** It has begun a task. */
+  used = false
   gone = false
   /** Gone, or about to be. */
   doomed = false
@@ -44,7 +46,9 @@ class Cell {
       // What handlers print is for people; stdout is not theirs.
       stdio: ['ignore', 2, 2, 'ipc'],
     })
-    this.#child.on('message', (message: FromChild) => {
+    this.#child.on('message', (enveloped: unknown) => {
+      if (!isEnveloped(enveloped)) return
+      const message = enveloped.spillway
       if (message.type === 'log') log[message.level](message.fields, message.message)
       else this.#bring(message)
     })
@@ -53,6 +57,8 @@ class Cell {
         if (this.gone) return
         this.gone = true
         this.doomed = true
+        // What it has started is still there when it has ended by itself.
+        if (this.pid !== undefined) signalGroup(this.pid, 'SIGKILL')
         this.#bring({ type: 'gone', status, signal })
         resolve()
       }
@@ -157,8 +163,9 @@ export class Isolation implements Workshop {
   }
 
   async *#run(task: Task, { signal }: Context): AsyncGenerator<Uint8Array, Uint8Array, undefined> {
-    const cell = await this.#take(signal)
+    let cell = await this.#take(signal)
     this.#running++
+    let begun = false
     let over = false
     let timer: NodeJS.Timeout | undefined
     const cancel = () => {
@@ -178,6 +185,11 @@ export class Isolation implements Workshop {
       for (;;) {
         const news = await cell.next()
         switch (news.type) {
+          case 'begun':
+            begun = true
+            cell.used = true
+            this.#respawnMs = RESPAWN_MIN_MS
+            break
           case 'piece':
             yield news.body
             cell.tell({ type: 'more' })
@@ -190,6 +202,13 @@ export class Isolation implements Workshop {
             throw new HandlerError(news.failure)
           case 'gone':
             over = true
+            if (!begun && !signal.aborted) {
+              // It has died of what it did before, or of nothing: this task was never begun.
+              cell = await this.#take(signal)
+              over = false
+              cell.tell({ type: 'task', request: requestOf(task) })
+              break
+            }
             // A kill may come from outside, for want of memory say; an exit is the handler's own doing.
             throw new CellError(
               `the process that ran the task ended, ${howEnded(news)}; the handler must not exit, and must catch what its callbacks throw`,
@@ -233,7 +252,6 @@ export class Isolation implements Workshop {
   #keep(cell: Cell): void {
     if (!cell.usable) {
       cell.usable = true
-      this.#respawnMs = RESPAWN_MIN_MS
       void this.#replace(cell)
     }
     const [waiting] = this.#waiting
@@ -254,12 +272,17 @@ export class Isolation implements Workshop {
       }
       cell.kill()
       this.#cells.delete(cell)
-      const retryMs = this.#respawnMs
-      this.#respawnMs = Math.min(2 * retryMs, RESPAWN_MAX_MS)
       const why = whyUnusable(this.#url, news)
-      this.#log.error({ retryMs }, `a process for tasks did not come up: ${why}`)
-      await pause(retryMs)
+      await this.#pause(`a process for tasks did not come up: ${why}`)
     }
+  }
+
+  async #pause(why: string): Promise<void> {
+    const retryMs = this.#respawnMs
+    this.#respawnMs = Math.min(2 * retryMs, RESPAWN_MAX_MS)
+    this.#log.error({ retryMs }, why)
+    // A worker that has ended meanwhile does not wait for it.
+    await pause(retryMs, undefined, { ref: false })
   }
 
   /** Sees to it that another takes the place of a process that has ended. */
@@ -269,7 +292,12 @@ export class Isolation implements Workshop {
     const at = this.#idle.indexOf(cell)
     if (at >= 0) this.#idle.splice(at, 1)
     if (this.#closed) return
-    this.#log.warn({ handler: this.#url }, 'a process for tasks has ended, another takes its place')
+    if (cell.used) {
+      this.#log.warn({ handler: this.#url }, 'a process for tasks has ended, another takes its place')
+    } else
+      await this.#pause(
+        `a process for tasks has ended without one: handler = ${this.#url}: see what it does when it is loaded`,
+      )
     await this.#spawn()
   }
 }
