@@ -1,4 +1,6 @@
+import { statSync } from 'node:fs'
 import { constants } from 'node:os'
+import { isDeepStrictEqual } from 'node:util'
 import { Command, Option } from 'commander'
 import { stringify } from 'yaml'
 import { type BrokerConfig, brokerSchema } from '../broker/config.ts'
@@ -151,7 +153,22 @@ class Reload {
   /** The broker is up: what has changed meanwhile is read now. */
   begin(): void {
     this.#running = true
+    // It had been read for a while when it began to be watched.
+    if (this.#missed === undefined && this.#hasChanged()) this.#missed = 'the file has changed'
     if (this.#missed !== undefined) this.#read(this.#missed)
+  }
+
+  /** The file says something else than what the broker runs with; or nothing that can be used. */
+  #hasChanged(): boolean {
+    // What comes through a pipe can be read but once.
+    if (this.#file === undefined || statSync(this.#file, { throwIfNoEntry: false })?.isFile() !== true)
+      return false
+    try {
+      return !isDeepStrictEqual(this.#resolve(), this.#broker.config)
+    } catch (error) {
+      if (!(error instanceof ConfigurationError)) throw error
+      return true
+    }
   }
 
   close(): void {

@@ -53,8 +53,9 @@ class BrokerCommand {
   readonly ended: Promise<number | NodeJS.Signals | null>
   #log = ''
 
-  constructor(args: readonly string[]) {
-    this.#child = spawn(process.execPath, [main, 'broker', ...args], {
+  /** @param execArgv Node's own */
+  constructor(args: readonly string[], execArgv: readonly string[] = []) {
+    this.#child = spawn(process.execPath, [...execArgv, main, 'broker', ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { PATH: process.env.PATH },
     })
@@ -265,6 +266,28 @@ describe('the configuration file of a running broker', () => {
     const west = new BrokerCommand(['-c', join(mount, 'broker.yaml'), ...ANY_PORTS])
     await west.started()
     version('..2', ['tcp://127.0.0.1:9'])
+    expect(await west.line('peer-joining')).toMatchObject({ address: 'tcp://127.0.0.1:9', how: 'configured' })
+  })
+
+  test('that changes as soon as it has been read is read once more', async () => {
+    const file = join(folder, 'early.yaml')
+    write(file, {})
+    const later = JSON.stringify({ name: 'west', peers: ['tcp://127.0.0.1:9'] })
+    const meddle = `
+      import fs from 'node:fs'
+      import { syncBuiltinESMExports } from 'node:module'
+      const { readFileSync } = fs
+      fs.readFileSync = (path, ...more) => {
+        const text = readFileSync(path, ...more)
+        if (path === ${JSON.stringify(file)}) fs.writeFileSync(path, ${JSON.stringify(later)})
+        return text
+      }
+      syncBuiltinESMExports()`
+    const west = new BrokerCommand(
+      ['-c', file, ...ANY_PORTS],
+      ['--import', `data:text/javascript,${encodeURIComponent(meddle)}`],
+    )
+    await west.started()
     expect(await west.line('peer-joining')).toMatchObject({ address: 'tcp://127.0.0.1:9', how: 'configured' })
   })
 
