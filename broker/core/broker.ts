@@ -43,6 +43,12 @@ const SERVICES_TOLD_MAX = 16
 
 const FOREIGNERS_MAX = 1000
 
+/** From a worker's broken connection to the question who is still there, ms: by then the socket has let go of it. */
+const PROBE_MS = 5
+/** Between two such questions, ms for each worker that is asked: or a thousand that leave one by one, or somebody who only connects
+ *  and disconnects, would have us do nothing else. */
+const PROBE_MS_A_WORKER = 0.05
+
 const NOBODY: readonly PeerAddress[] = []
 const NO_SERVICES: readonly ServiceCapacity[] = []
 
@@ -85,6 +91,7 @@ export class Broker implements Machine {
   #deferredAt = Number.POSITIVE_INFINITY
   /** Workers' connections have broken: time to ask who is still there. */
   #probeAt = Number.POSITIVE_INFINITY
+  #probedAt = Number.NEGATIVE_INFINITY
   /** Who of another version has been told to the log. */
   readonly #foreigners = new Set<string>()
   #drainBy = Number.POSITIVE_INFINITY
@@ -270,7 +277,8 @@ export class Broker implements Machine {
   /** Some worker's connection broke, nobody knows whose: sending to all of them tells. A moment later, when the socket has
    *  let go of it. */
   workerDisconnected(now: number): void {
-    if (this.#probeAt === Number.POSITIVE_INFINITY) this.#probeAt = now + 5
+    if (this.#probeAt !== Number.POSITIVE_INFINITY) return
+    this.#probeAt = Math.max(now + PROBE_MS, this.#probedAt + PROBE_MS_A_WORKER * this.workers.byKey.size)
   }
 
   // ---------------------------------------------------------------- what the operator wants
@@ -340,6 +348,7 @@ export class Broker implements Machine {
     }
     due.length = 0
     if (now >= this.#workersBeatAt || now >= this.#probeAt) {
+      if (now >= this.#probeAt) this.#probedAt = now
       this.#probeAt = Number.POSITIVE_INFINITY
       if (now >= this.#workersBeatAt) this.#workersBeatAt = now + this.config.workerHeartbeatIntervalMs
       this.workers.beat()

@@ -261,12 +261,14 @@ export class Workers {
 
   /** A plain REQ worker that died while idle shows no sign of it: when room is needed, the one idle longest goes. */
   #evictSilent(now: number): boolean {
+    let longest: Worker | null = null
     for (const worker of this.byKey.values()) {
       if (worker.link.dialect !== 'req' || worker.busy > 0) continue
-      this.lose(worker, 'making room', now)
-      return true
+      if (longest === null || worker.heardAt < longest.heardAt) longest = worker
     }
-    return false
+    if (longest === null) return false
+    this.lose(longest, 'making room', now)
+    return true
   }
 
   #offer(worker: Worker, ready: Ready, now: number): void {

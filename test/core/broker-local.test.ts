@@ -230,6 +230,17 @@ describe('local workers', () => {
     const w2 = rig.worker('w2').ready()
     expect(w2.got(Kind.Refuse)).toMatchObject([{ reason: 'workersMax' }])
   })
+
+  test('beyond workersMax the plain REQ worker that has been idle longest makes room, not one that works now and then', () => {
+    const rig = new Rig({ workersMax: 2 })
+    const [r1, r2] = [rig.stockWorker('r1', 'req').ready(), rig.stockWorker('r2', 'req').ready()]
+    rig.advance(1000)
+    rig.client('c1').request({ id: 'a' })
+    expect([r1.started, r2.started]).toEqual([['a'], []])
+    r1.done()
+    rig.stockWorker('r3', 'req').ready()
+    expect([...rig.broker.workers.byKey.keys()]).toEqual(['r1', 'r3'])
+  })
 })
 
 describe('workers that fail', () => {
@@ -279,6 +290,20 @@ describe('workers that fail', () => {
     expect(w1.got(Kind.Heartbeat)).toHaveLength(before)
     rig.advance(1)
     expect(w1.got(Kind.Heartbeat)).toHaveLength(before + 1)
+  })
+
+  test('when connections break one after the other, the more workers there are the less often all are spoken to', () => {
+    const rig = new Rig({ workersMax: 1000 })
+    const workers = Array.from({ length: 400 }, (_, n) => rig.worker(`w${n}`).ready())
+    const [w1] = workers
+    const before = w1?.got(Kind.Heartbeat).length ?? 0
+    for (let ms = 0; ms < 900; ms++) {
+      rig.broker.workerDisconnected(rig.now)
+      rig.advance(1)
+    }
+    const heard = (w1?.got(Kind.Heartbeat).length ?? 0) - before
+    expect(heard).toBeGreaterThanOrEqual(900 / 25)
+    expect(heard).toBeLessThanOrEqual(900 / 20 + 2)
   })
 
   test('a worker that restarts behind the same routing id has lost what it held', () => {
