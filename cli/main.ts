@@ -99,9 +99,14 @@ function inheriting(above: Command, command: Command): Command {
 }
 
 process.stdout.on('error', (error: Error) => {
-  if (!('code' in error && error.code === 'EPIPE')) throw error
-  // Whoever read has had enough (`| head`): nothing is wrong. What a worker's handlers print is not what it is there for.
-  if (process.argv[2] !== 'worker') process.exit(Exit.Ok)
+  // What a worker's handlers print is not what it is there for.
+  if (process.argv[2] === 'worker') return
+  // Whoever read has had enough (`| head`): nothing is wrong.
+  if ('code' in error && error.code === 'EPIPE') process.exit(Exit.Ok)
+  process.stderr.write(`spillway: stdout cannot be written to, and nothing more is done: ${error.message}\n`)
+  process.exit(Exit.NotWritten)
 })
+// Whoever read the complaints has gone: nobody can be told.
+process.stderr.on('error', () => {})
 
 await main(process.argv.slice(2))

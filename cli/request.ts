@@ -92,8 +92,8 @@ prints an object with "ok": false, and every object has the number of its "line"
 Every setting may also come from the environment (SPILLWAY_CONNECT, SPILLWAY_TIMEOUT_MS, SPILLWAY_RETRIES, …,
 SPILLWAY_CONFIG for the file) or the file; a flag wins over the environment, the environment over the file.
 
-Exit status: 0 done; 1 a task failed; 2 usage; 69 no broker reached; 75 timed out or turned away after all tries;
-78 bad configuration.`
+Exit status: 0 done; 1 a task failed; 2 usage; 69 no broker reached; 74 the answer could not be written; 75 timed out or
+turned away after all tries; 78 bad configuration.`
 
 function collect(value: string, before: string[] | undefined): string[] {
   return [...(before ?? []), value]
@@ -161,7 +161,7 @@ class Session {
   readonly #onSigint = () => this.#interrupt(Exit.Interrupted)
   readonly #onSigterm = () => this.#interrupt(Exit.Terminated)
   readonly #onStdoutError = (error: Error) => {
-    if (!('code' in error) || error.code !== 'EPIPE') throw error
+    if (!('code' in error) || error.code !== 'EPIPE') return
     // Whoever read has had enough (`| head`): nothing is left to be done, and nothing is wrong.
     void this.#client.close()
     process.exit(Exit.Ok)
@@ -174,7 +174,8 @@ class Session {
     this.#options = { idempotent: config.idempotent, failFast: config.failFast }
     process.on('SIGINT', this.#onSigint)
     process.on('SIGTERM', this.#onSigterm)
-    process.stdout.on('error', this.#onStdoutError)
+    // Before that of all verbs, which ends the process.
+    process.stdout.prependListener('error', this.#onStdoutError)
   }
 
   end(): void {
@@ -367,8 +368,15 @@ async function print(body: Uint8Array, newline: boolean): Promise<void> {
   else if (body.length > 0) await write(body)
 }
 
+/** While stdout takes nothing more: one wait for all who wait, as Node takes many listeners for a leak. */
+let drained: Promise<unknown> | undefined
+
 async function write(chunk: Uint8Array | string): Promise<void> {
-  if (!process.stdout.write(chunk)) await once(process.stdout, 'drain')
+  if (process.stdout.write(chunk)) return
+  drained ??= once(process.stdout, 'drain').finally(() => {
+    drained = undefined
+  })
+  await drained
 }
 
 function complain(message: string): void {

@@ -47,9 +47,10 @@ interface Done {
 function start(
   args: readonly string[],
   environment: Record<string, string> = {},
+  command = program,
 ): ChildProcessWithoutNullStreams {
   const tsx = join(root, 'node_modules/tsx/dist/esm/index.mjs')
-  const child = spawn(process.execPath, ['--import', tsx, program, 'request', ...args], {
+  const child = spawn(process.execPath, ['--import', tsx, command, 'request', ...args], {
     cwd: folder,
     env: { PATH: process.env.PATH, ...environment },
   })
@@ -257,6 +258,54 @@ describe('lines', () => {
     } finally {
       clearInterval(feed)
     }
+  })
+
+  test('whose answers nobody reads any more are cancelled with the command', async () => {
+    const b = await broker((asked) => {
+      if (asked.request.body.byteLength === 1) capitals(asked)
+    })
+    const child = start(['--connect', b.endpoint, '--lines', '--unordered'], {}, join(root, 'cli/main.ts'))
+    child.stdin.on('error', () => {})
+    child.stdin.write('unanswered\na\n')
+    await once(child.stdout, 'data')
+    child.stdout.destroy()
+    child.stdin.write('b\n')
+    expect(await once(child, 'exit')).toEqual([0, null])
+    await vi.waitUntil(() => b.of(Kind.Disconnect).length === 1, { timeout: 15_000, interval: 5 })
+  })
+
+  test('whose answers cannot be written say so and exit 74', async () => {
+    const b = await broker(capitals)
+    const command = [
+      process.execPath,
+      '--import',
+      'tsx',
+      'cli/main.ts',
+      'request',
+      '--connect',
+      b.endpoint,
+      'x',
+    ]
+    const child = spawn('sh', ['-c', 'exec "$@" >/dev/full', 'sh', ...command], { cwd: root })
+    running.add(child)
+    const { status, stderr } = await ended(child)
+    expect(status).toBe(74)
+    expect(stderr).toMatch(/^spillway: stdout cannot be written to.*no space left on device.*\n$/)
+  })
+
+  test('whose answers come faster than they are read wait for that, without a warning', async () => {
+    const waiting: (() => void)[] = []
+    const b = await broker(({ reply }) => {
+      waiting.push(() => reply('x'.repeat(100_000)))
+      if (waiting.length === 20) for (const answer of waiting) answer()
+    })
+    const lines = thousand.slice(0, 20).join('\n')
+    const { status, stdout, stderr } = await run(
+      ['--connect', b.endpoint, '--lines', '--unordered', '--quiet'],
+      lines,
+    )
+    expect([status, stderr]).toEqual([0, ''])
+    expect(stdout.length).toBe(20 * 100_001)
   })
 
   test('stop with the first when no broker is there', async () => {
