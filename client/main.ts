@@ -134,6 +134,7 @@ export class Client {
   constructor(options: ClientOptions) {
     const { onEvent, ...rest } = options
     this.#config = parseSettings(clientSchema, rest)
+    if (onEvent !== undefined && typeof onEvent !== 'function') throw notA('onEvent', onEvent, 'a function')
     this.#loop = new ClientLoop(
       {
         name: this.#config.name || `${hostname()}:${process.pid}`,
@@ -254,6 +255,10 @@ export class Client {
 
 const NO_OPTIONS: RequestOptions = {}
 
+function notA(field: string, value: unknown, expected: string): ConfigurationError {
+  return new ConfigurationError([{ field, value, expected, source: '' }])
+}
+
 /** By hand, since a schema's parse for every task would cost more than all the rest. */
 function check(name: string, value: unknown, min: number, max: number): void {
   if (typeof value === 'number' && value >= min && value <= max) return
@@ -274,7 +279,7 @@ function checkText(name: string, value: unknown, max: number): void {
 function signalOf({ signal }: RequestOptions): AbortSignal | undefined {
   if (signal === undefined || signal === null) return undefined
   if (typeof signal.addEventListener === 'function') return signal
-  throw new ConfigurationError([{ field: 'signal', value: signal, expected: 'an AbortSignal', source: '' }])
+  throw notA('signal', signal, 'an AbortSignal')
 }
 
 function octets(body: unknown): Uint8Array {

@@ -138,6 +138,8 @@ export class Worker {
       ...rest
     } = options
     this.#config = parseSettings(workerSchema, rest)
+    if (typeof onEvent !== 'function') throw notA('onEvent', onEvent, 'a function')
+    if (!isLog(log)) throw notA('log', log, 'a logger with debug, info, warn and error')
     this.#log = log
     this.#onEvent = onEvent
     this.name = this.#config.name || `${hostname()}:${process.pid}`
@@ -288,6 +290,15 @@ function workshopFor(
   }
   const url = moduleUrl(handler)
   return isolate ? new Isolation(url, slots, killGraceMs, log) : new HandlerModule(url)
+}
+
+function notA(field: string, value: unknown, expected: string): ConfigurationError {
+  return new ConfigurationError([{ field, value, expected, source: '' }])
+}
+
+/** One without would throw where it is first needed, in the middle of something else. */
+function isLog(log: Log | null): boolean {
+  return [log?.debug, log?.info, log?.warn, log?.error].every((level) => typeof level === 'function')
 }
 
 function logEvent(log: Log, event: WorkerEvent): void {

@@ -550,6 +550,7 @@ describe('options', () => {
     [{ connect: 'tcp://localhost:99999' }, /expected a port from 1 to 65535/],
     [{ connect: 'tcp://localhost:1', retries: 0 }, /retries = 0/],
     [{ connect: [] }, /connect/],
+    [JSON.parse('{"connect":"tcp://localhost:1","onEvent":null}'), /onEvent = null: expected a function/],
   ])('%j are refused with field, value and expectation', (options, message) => {
     expect(() => new Client(options)).toThrow(ConfigurationError)
     expect(() => new Client(options)).toThrow(message)
