@@ -511,8 +511,11 @@ export class Scheduler {
       case RejectReason.HandedBack:
         this.takeBack(assignment, 'handedBack', now)
         break
-      default:
-        this.takeBack(assignment, 'notStarted', now)
+      default: {
+        // Whoever has sent a piece has started it, whatever it says then.
+        const started = assignment.task?.current === assignment && assignment.task.streamed > 0
+        this.takeBack(assignment, started ? 'handedBack' : 'notStarted', now)
+      }
     }
   }
 

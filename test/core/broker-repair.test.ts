@@ -166,6 +166,21 @@ describe('streams', () => {
     expect(worker.got(Kind.Cancel)).toHaveLength(0)
     expect(client.replies).toHaveLength(0)
   })
+
+  test('an executor that turns a stream away after a piece has started it', () => {
+    const rig = new Rig()
+    const [w1, w2] = [rig.worker('w1').ready(), rig.worker('w2').ready()]
+    const client = rig.client('c1')
+    client.request({ id: 'a', ...streaming })
+    client.request({ id: 'once', flags: Flag.Stream | Flag.NotIdempotent, creditUpTo: 2 })
+    for (const worker of [w1, w2]) {
+      worker.say(piece(worker.token(), 0))
+      worker.reject(RejectReason.Full)
+      worker.heartbeat()
+    }
+    expect([w1.started, w2.started]).toEqual([['a'], ['once']])
+    expect(client.codes).toEqual([ErrorCode.StreamBroken, ErrorCode.Unknown])
+  })
 })
 
 describe('pieces that a full pipe did not take', () => {
