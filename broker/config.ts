@@ -7,6 +7,8 @@ import type { ReactorOptions } from './io/reactor.ts'
 
 const MINUTE_MS = 60_000
 const DAY_MS = 86_400_000
+/** Longest time for what is under way when the broker is told to leave, ms. */
+export const DRAIN_DEADLINE_MAX_MS = DAY_MS
 const MIB = 1 << 20
 
 /** What a client with default settings takes at most to ask again: 2500 ms × 3. */
@@ -187,7 +189,7 @@ const settings = z.strictObject({
    *  answered DRAINING. */
   drainDeadlineMs: milliseconds(
     0,
-    DAY_MS,
+    DRAIN_DEADLINE_MAX_MS,
     30_000,
     'time for what is under way when the broker is told to leave, ms',
   ),

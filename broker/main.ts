@@ -1,7 +1,14 @@
 /** The broker as a library: one cluster's broker in this process. Import as `spillway/broker`. */
 
+import { ConfigurationError } from '../settings/configuration-error.ts'
 import { parseHttpAddress } from '../settings/endpoint.ts'
-import { type BrokerConfig, type BrokerSettings, parseBrokerConfig, reactorOptions } from './config.ts'
+import {
+  type BrokerConfig,
+  type BrokerSettings,
+  DRAIN_DEADLINE_MAX_MS,
+  parseBrokerConfig,
+  reactorOptions,
+} from './config.ts'
 import type { BrokerEvent } from './core/event.ts'
 import type { Admin } from './io/admin.ts'
 import { logEvent, logMalformed } from './io/event-log.ts'
@@ -147,9 +154,15 @@ export class Broker implements AsyncDisposable {
 
   /**
    * Takes nothing new, finishes what is under way, hands what waits to peers, and leaves.
-   * @param deadlineMs by default as configured; what is not done then is answered DRAINING
+   * @param deadlineMs from 0 to a day, by default as configured; what is not done then is answered DRAINING
+   * @throws ConfigurationError for a deadline out of range: nothing is drained
    */
-  async drain(deadlineMs?: number): Promise<void> {
+  async drain(deadlineMs: number = this.config.drainDeadlineMs): Promise<void> {
+    if (!(deadlineMs >= 0 && deadlineMs <= DRAIN_DEADLINE_MAX_MS)) {
+      throw new ConfigurationError(
+        `deadlineMs = ${deadlineMs}: expected a number of ms from 0 to ${DRAIN_DEADLINE_MAX_MS}`,
+      )
+    }
     if (this.#open) {
       this.#beginDrain(deadlineMs)
       await this.#drained

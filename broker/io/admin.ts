@@ -1,6 +1,7 @@
 import { type AddressInfo, isIP } from 'node:net'
 import { type FastifyInstance, fastify } from 'fastify'
 import { endpointProblem } from '../../settings/endpoint.ts'
+import { DRAIN_DEADLINE_MAX_MS } from '../config.ts'
 import type { BrokerStatus, PeerStatus } from '../status.ts'
 
 /** What an operator may see and do, as the broker offers it. */
@@ -19,7 +20,6 @@ export interface Administered {
   beginDrain(deadlineMs: number | undefined): void
 }
 
-const DEADLINE_MAX_MS = 86_400_000
 /** An address, each octet of it escaped. */
 const PARAMETER_MAX = 2048
 const REQUEST_TIMEOUT_MS = 10_000
@@ -119,7 +119,7 @@ function routes(administered: Administered): FastifyInstance {
         body: {
           type: ['object', 'null'],
           additionalProperties: false,
-          properties: { deadlineMs: { type: 'integer', minimum: 0, maximum: DEADLINE_MAX_MS } },
+          properties: { deadlineMs: { type: 'integer', minimum: 0, maximum: DRAIN_DEADLINE_MAX_MS } },
         },
       },
     },

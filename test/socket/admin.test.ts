@@ -246,6 +246,17 @@ describe('the library', () => {
     await expect(fetch(`http://${broker.httpAddress}/healthz`)).rejects.toThrow()
   })
 
+  test.each([Number.NaN, -1, Number.POSITIVE_INFINITY])(
+    'does not drain with a deadline of %s, and goes on',
+    async (deadlineMs) => {
+      const broker = await open()
+      await expect(broker.drain(deadlineMs)).rejects.toThrow(
+        `deadlineMs = ${deadlineMs}: expected a number of ms from 0 to `,
+      )
+      expect(broker.ready).toBe(true)
+    },
+  )
+
   test('tells of changes of state', async () => {
     const events: string[] = []
     const broker = await open({ onEvent: ({ type }) => events.push(type) })
