@@ -23,14 +23,13 @@ function acquainted() {
     return sendOut(pipe, from, to, records, at)
   }
   const [cluster] = simulation.clusters
-  if (!cluster?.broker) throw new Error('there is no broker')
-  return { broker: cluster.broker, client: cluster.clients[0], left, now: queue.time }
+  const link = cluster?.broker?.core.peers.byName.get('c1')?.link
+  if (!cluster?.broker || !link) throw new Error('there is no broker, or it knows no peer')
+  return { broker: cluster.broker, link, client: cluster.clients[0], left, now: queue.time }
 }
 
 test('what one turn of a broker says to two lives of a peer leaves in a message to each', () => {
-  const { broker, left, now } = acquainted()
-  const link = broker.core.peers.byName.get('c1')?.link
-  if (!link) throw new Error('it knows no peer')
+  const { broker, link, left, now } = acquainted()
   broker.act(() => {
     link.epoch = FORMER_LIFE
     broker.send(link, cancel)
@@ -44,9 +43,7 @@ test('what one turn of a broker says to two lives of a peer leaves in a message 
 })
 
 test('what one turn of a broker said to a life of a peer is not meant for the next, though nothing is said to that', () => {
-  const { broker, left, now } = acquainted()
-  const link = broker.core.peers.byName.get('c1')?.link
-  if (!link) throw new Error('it knows no peer')
+  const { broker, link, left, now } = acquainted()
   broker.act(() => {
     link.epoch = FORMER_LIFE
     broker.send(link, cancel)
