@@ -82,10 +82,19 @@ if (missing.length > 0 && !['', '0', 'false'].includes(process.env.CI ?? '')) {
 step('format and lint', bin('@biomejs/biome/bin/biome'), ['check', '--error-on-warnings'])
 step('types', bin('typescript/bin/tsc'), ['--noEmit'])
 step('build, where sources are newer', join(root, 'scripts/setup.mjs'), [])
-step('tests', bin('vitest/vitest.mjs'), [
-  'run',
-  ...outside.flatMap(({ tests }) => ['--exclude', tests]),
-  ...given,
-])
+const vitest = bin('vitest/vitest.mjs')
+const leaveOut = (tests) => tests.flatMap((glob) => ['--exclude', glob])
+const without = leaveOut(outside.map(({ tests }) => tests))
+if (given.length > 0) step('tests', vitest, ['run', ...without, ...given])
+else {
+  // Work for the processors alone: all of them. The rest has deadlines to keep, and leaves one to the processes that it starts.
+  const pure = ['test/core/', 'test/sim/', 'test/unit/']
+  step('tests of pure code', vitest, ['run', '--maxWorkers=100%', ...pure])
+  step('tests with sockets and processes', vitest, [
+    'run',
+    ...without,
+    ...leaveOut(pure.map((folder) => `${folder}**`)),
+  ])
+}
 
 console.log(leftOut === '' ? '\n✔ all checks and tests passed' : `\n✔ the rest passed.\n${leftOut}`)
