@@ -168,6 +168,8 @@ export class Client<C extends Call> implements Machine {
     } else if (restarted) {
       connection.formerEpoch = connection.epoch
       connection.epoch = message.from
+      // Before anything of the message is taken for an answer to what the former life was asked.
+      connection.startAnew()
     }
     for (const record of message.records) this.#take(connection, record, now)
     if (connection.closed) return
@@ -700,7 +702,6 @@ export class Client<C extends Call> implements Machine {
   /** The broker is back as another: it knows nothing of us, nor of what we sent to the one before. */
   #restart(connection: Connection, now: number): void {
     this.counters.brokerRestarts++
-    connection.startAnew()
     connection.endpoint.avoidUntil = 0
     this.#introduce(connection)
     let resent = 0

@@ -415,6 +415,21 @@ describe('a request', () => {
     },
   )
 
+  test('that is cancelled, sent before any broker was known, is not taken for heard because the next life says that it is there', () => {
+    const s = new Scene()
+    const call = s.submit(long)
+    const { token } = call
+    s.answerTo(1)
+    s.client.cancel(call)
+    s.pass(1000)
+    expect(s.question).toBe(2)
+    s.sent.length = 0
+    // Which question this answers is not said: none that another life was asked.
+    s.beat(501)
+    s.pass(1000)
+    expect(s.of(Kind.Cancel)).toEqual([{ kind: Kind.Cancel, token }])
+  })
+
   test('that is cancelled, and that a life of the broker said it had, is forgotten by the next', () => {
     const s = new Scene()
     const call = s.submit(long)
