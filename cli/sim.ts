@@ -9,7 +9,7 @@ import { z } from 'zod'
 import { VERSION } from '../broker/io/version.ts'
 import { Collector } from '../report/collector.ts'
 import { writeReport } from '../report/write.ts'
-import { ConfigurationError } from '../settings/configuration-error.ts'
+import { ConfigurationError, notA } from '../settings/configuration-error.ts'
 import { errorMessage } from '../settings/error-message.ts'
 import { drawParameters } from '../sim/draw.ts'
 import { type Result, retell, run, shortestPrefix } from '../sim/run.ts'
@@ -437,7 +437,7 @@ function integerOf(field: string, text: string, least = 0, most = Number.MAX_SAF
   const integer = numberIn(text)
   if (Number.isSafeInteger(integer) && integer >= least && integer <= most) return integer
   const expected = `an integer from ${least} to ${most}`
-  process.stderr.write(`${new ConfigurationError([{ field, value: text, expected, source: '' }]).message}\n`)
+  process.stderr.write(`${notA(field, text, expected).message}\n`)
   process.exit(Exit.Config)
 }
 

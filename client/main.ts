@@ -2,10 +2,10 @@
 
 import { randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
-import { isAnyArrayBuffer } from 'node:util/types'
 import { nanoid } from 'nanoid'
+import { bodyOf } from '../protocol/body.ts'
 import { Flag, NAME_MAX, PRIORITY_MAX, TRACEPARENT_MAX } from '../protocol/record.ts'
-import { ConfigurationError } from '../settings/configuration-error.ts'
+import { ConfigurationError, notA } from '../settings/configuration-error.ts'
 import { parseSettings } from '../settings/settings.ts'
 import { type ClientConfig, clientSchema } from './config.ts'
 import type { CallTerms } from './core/call.ts'
@@ -255,24 +255,16 @@ export class Client {
 
 const NO_OPTIONS: RequestOptions = {}
 
-function notA(field: string, value: unknown, expected: string): ConfigurationError {
-  return new ConfigurationError([{ field, value, expected, source: '' }])
-}
-
 /** By hand, since a schema's parse for every task would cost more than all the rest. */
 function check(name: string, value: unknown, min: number, max: number): void {
   if (typeof value === 'number' && value >= min && value <= max) return
-  throw new ConfigurationError([
-    { field: name, value, expected: `a number from ${min} to ${max}`, source: '' },
-  ])
+  throw notA(name, value, `a number from ${min} to ${max}`)
 }
 
 /** No text at all would end the encoder in the middle of a message that others' tasks are in; a longer one would be cut. */
 function checkText(name: string, value: unknown, max: number): void {
   if (typeof value === 'string' && (3 * value.length <= max || Buffer.byteLength(value) <= max)) return
-  throw new ConfigurationError([
-    { field: name, value, expected: `a text of at most ${max} octets`, source: '' },
-  ])
+  throw notA(name, value, `a text of at most ${max} octets`)
 }
 
 /** Null, which other libraries take for none, is none here as well. */
@@ -283,12 +275,8 @@ function signalOf({ signal }: RequestOptions): AbortSignal | undefined {
 }
 
 function octets(body: unknown): Uint8Array {
-  if (typeof body === 'string') return Buffer.from(body)
-  if (body instanceof Uint8Array) return body
-  if (isAnyArrayBuffer(body)) return new Uint8Array(body)
-  if (ArrayBuffer.isView(body)) return new Uint8Array(body.buffer, body.byteOffset, body.byteLength)
-  const json = JSON.stringify(body)
-  if (json === undefined)
+  const made = bodyOf(body)
+  if (made === undefined)
     throw new ConfigurationError('body: expected octets, a string or something JSON can hold')
-  return Buffer.from(json)
+  return made
 }

@@ -25,6 +25,11 @@ export class ConfigurationError extends Error {
   }
 }
 
+/** The error for one value that a program or a flag has given. @param expected ends the sentence "expected …" */
+export function notA(field: string, value: unknown, expected: string): ConfigurationError {
+  return new ConfigurationError([{ field, value, expected, source: '' }])
+}
+
 function sentence({ field, value, expected, source }: ConfigurationProblem): string {
   const from = source === '' ? '' : ` (${source})`
   if (field === '') return `${source === '' ? '' : `${source}: `}expected ${expected}`

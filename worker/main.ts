@@ -2,7 +2,7 @@
 
 import { randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
-import { ConfigurationError } from '../settings/configuration-error.ts'
+import { ConfigurationError, notA } from '../settings/configuration-error.ts'
 import { parseSettings } from '../settings/settings.ts'
 import { type WorkerConfig, workerSchema } from './config.ts'
 import type { Failure } from './core/assignment.ts'
@@ -290,10 +290,6 @@ function workshopFor(
   }
   const url = moduleUrl(handler)
   return isolate ? new Isolation(url, slots, killGraceMs, log) : new HandlerModule(url)
-}
-
-function notA(field: string, value: unknown, expected: string): ConfigurationError {
-  return new ConfigurationError([{ field, value, expected, source: '' }])
 }
 
 /** One without would throw where it is first needed, in the middle of something else. */

@@ -1,4 +1,4 @@
-import { isAnyArrayBuffer } from 'node:util/types'
+import { bodyOf } from '../protocol/body.ts'
 import { EMPTY_BODY } from '../protocol/record.ts'
 
 /**
@@ -7,17 +7,13 @@ import { EMPTY_BODY } from '../protocol/record.ts'
  */
 export function octetsOf(value: unknown): Uint8Array {
   if (value === undefined) return EMPTY_BODY
-  if (typeof value === 'string') return Buffer.from(value)
-  if (value instanceof Uint8Array) return value
-  if (isAnyArrayBuffer(value)) return new Uint8Array(value)
-  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
-  const json = JSON.stringify(value)
-  if (json === undefined) {
+  const body = bodyOf(value)
+  if (body === undefined) {
     throw new TypeError(
       `the handler returned a ${typeof value}: return octets, a string or something JSON can hold`,
     )
   }
-  return Buffer.from(json)
+  return body
 }
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -25,7 +25,8 @@ const COPIED_ALWAYS_MAX = 4096
 const AT = 0
 const NEEDED_UNTIL = 8
 const ENTRY = 16
-const BODY_SIZE = 20
+/** Of the body; aside, of an error's words as well. */
+const ANSWER_SIZE = 20
 const ATTEMPTS = 24
 const QUEUED_US = 28
 const RUN_US = 32
@@ -92,8 +93,8 @@ export class AnswerPages {
     view.setFloat64(start + AT, at)
     view.setFloat64(start + NEEDED_UNTIL, neededUntil)
     view.setUint32(start + ENTRY, entry)
+    view.setUint32(start + ANSWER_SIZE, bodySize + reply.message.length)
     octets[start + ID_LENGTH] = idLength
-    view.setUint32(start + BODY_SIZE, bodySize + reply.message.length)
     if (isAside) {
       octets[start + IS_ASIDE] = 1
       const kept = unpackedReply(reply)
@@ -134,7 +135,7 @@ export class AnswerPages {
     const workerAt = clusterAt + cluster.length
     const worker = readText(octets, workerAt, octets[start + WORKER_LENGTH] ?? 0)
     const bodyAt = workerAt + worker.length
-    const size = view.getUint32(start + BODY_SIZE)
+    const size = view.getUint32(start + ANSWER_SIZE)
     const reply: Reply = {
       kind: Kind.Reply,
       token: 0,
@@ -184,9 +185,8 @@ export class AnswerPages {
     return this.#page(this.#firstNumber).view.getFloat64(this.#oldest + NEEDED_UNTIL)
   }
 
-  /** Of its body and the words of an error, which only those aside have. */
   get oldestSize(): number {
-    return this.#page(this.#firstNumber).view.getUint32(this.#oldest + BODY_SIZE)
+    return this.#page(this.#firstNumber).view.getUint32(this.#oldest + ANSWER_SIZE)
   }
 
   dropOldest(): void {
