@@ -1,3 +1,6 @@
+/** libzmq tells nobody when the last answer has left, and unlike an exit a signal does not wait for it; ms. */
+const LAST_WORDS_MS = 200
+
 /** How the workers of this process drain; one listener serves them all. */
 const drains = new Set<() => Promise<void>>()
 
@@ -17,6 +20,8 @@ export function drainOnSigterm(drain: () => Promise<void>): () => void {
 
 function drainAll(): void {
   void Promise.allSettled([...drains].map((drain) => drain())).then(() => {
-    if (process.listenerCount('SIGTERM') === 0) process.kill(process.pid, 'SIGTERM')
+    setTimeout(() => {
+      if (process.listenerCount('SIGTERM') === 0) process.kill(process.pid, 'SIGTERM')
+    }, LAST_WORDS_MS)
   })
 }
